@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* python.h - the Python frames of the interrupted thread, for CPython 3.8 to 3.13 with one binary.
+ * All version knowledge lives in offsets.c; the walk is written once over its numbers.
+ *
+ * Who calls what: py_attach and py_find_slot outside the handler (start, helper); py_walk and py_code_copy in
+ * the handler. Reads of Python memory go through the guard, which never faults. */
+#ifndef PLAIT_PYTHON_H
+#define PLAIT_PYTHON_H
+
+#include "../core/core.h"
+#include "../core/error.h"
+#include "../core/ring.h"
+#include <stdint.h>
+
+/* ---- guarded reads: a page is probed (one system call) the first time, then remembered ---- */
+enum { GUARD_PAGES = 1024 };
+struct guard {
+    uint64_t generation;        /* of the entries below; differs from *current: forget all */
+    const uint64_t *current;    /* the process's generation, grown by the helper when memory was unmapped */
+    uint64_t probes;            /* system calls made, for the counters */
+    uint64_t page[GUARD_PAGES]; /* direct-mapped: page numbers known to be readable */
+};
+/* 1 when [address, address + size) can be read. `size` at most one page. Async-signal-safe. */
+int guard_ok(struct guard *guard, uint64_t address, uint32_t size);
+
+/* ---- the interpreter in this process ---- */
+struct py_symbols {       /* addresses in this process, 0 = absent; found by dlsym outside the handler */
+    uint64_t runtime;     /* _PyRuntime */
+    uint64_t version;     /* Py_Version (3.11+) */
+    uint64_t get_version; /* Py_GetVersion: called by py_attach where `version` is 0 */
+    uint64_t code_type;   /* PyCode_Type */
+    uint64_t frame_type;  /* PyFrame_Type (3.8-3.10) */
+    uint64_t eval;        /* _PyEval_EvalFrameDefault */
+    uint64_t eval_size;   /* bytes of its symbol, 0 unknown */
+};
+
+struct py_offsets; /* offsets.c: numbers, range-checked, one set per minor version */
+
+struct py_runtime {
+    struct py_symbols symbols;
+    const struct py_offsets *offsets;
+    uint32_t hex;          /* PY_VERSION_HEX of the interpreter */
+    int minor;             /* 8 .. 13 */
+    int64_t slot;          /* the thread's PyThreadState is at thread pointer + slot; 0 = not yet known;
+                              atomic, written once by py_find_slot */
+    int64_t shim_distance; /* 3.12: shim address - cframe address; learned outside the handler or at the
+                              first sound walk; 0 unknown; atomic */
+    uint64_t eval_low[4],
+        eval_high[4]; /* address ranges of the eval function, hot and cold parts, when known */
+    int eval_ranges;
+    unsigned char
+        words[1024]; /* scratch for offsets.c: the numbers in use when they come from debug offsets */
+};
+
+/* Fills `py` for the interpreter behind `symbols`. 0, or an error: PROFILER_PYTHON_UNKNOWN with the version
+ * by name for versions outside 3.8-3.13, pre-releases, free-threaded builds and failed range checks; sampling
+ * then goes on with native frames only. Not in the handler (may call Py_GetVersion). */
+int py_attach(struct py_runtime *py, const struct py_symbols *symbols, struct error *error);
+
+/* Learns the slot: the one among this thread's first 32 thread-specific values (the value of key k lies at
+ * thread_pointer + data_offset + 16 * k) that points to a PyThreadState whose thread_id is `thread_pointer`.
+ * Returns 1 when known. Any context but the handler; never faults. */
+int py_find_slot(struct py_runtime *py, uint64_t thread_pointer, int64_t data_offset);
+
+/* The distance from the thread pointer to the value of thread-specific key 0, measured with a key of our own;
+ * 0 when it can't be found. In a normal thread with libc state only. */
+int64_t py_data_offset(void);
+
+/* ---- the walk ---- */
+struct py_frame {
+    uint64_t code;  /* address of the code object */
+    uint64_t key;   /* names this code object for ever (see py_code_key) */
+    int32_t unit;   /* as struct frame */
+    uint32_t owner; /* 0 thread, 1 generator, 2 frame object */
+};
+
+/* Python frames between two entries from C, innermost segment first. A segment may be empty (a shim on top
+ * whose frame has returned). */
+struct py_segment {
+    uint64_t marker;       /* address of the entry object on the C stack; 0 = none (3.8, 3.9; a sentinel) */
+    uint32_t first, count; /* its frames, innermost first */
+};
+
+enum py_status {
+    PY_OK = 0,
+    PY_NONE,    /* no interpreter, no thread state, or no frame on it */
+    PY_PUT_OFF, /* pre-check of 3.11 and 3.12: try again some microseconds later */
+    PY_TORN,    /* the chain failed its checks; nothing in it is to be believed */
+};
+
+struct py_stack {
+    struct py_frame *frames; /* given by the caller, frame_capacity entries; likewise segments */
+    struct py_segment *segments;
+    uint32_t frame_capacity, segment_capacity;
+    uint32_t frame_count, segment_count;
+    int cut;          /* 1: capacity met, the outer end is missing */
+    int minor;        /* version of the frames, for the braid */
+    const char *torn; /* why, a static word, for PY_TORN */
+};
+
+/* Walks the chain of the calling thread, which is interrupted at `pc` with stack pointer `sp`.
+ * `last_try`: 1 = the pre-check may not put off again (returns PY_TORN with "in transit" instead).
+ * Async-signal-safe; no system call but guard probes. */
+enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uint64_t sp, uint64_t pc,
+                       int last_try, struct guard *guard, struct py_stack *stack);
+
+/* 1 when pc lies in the eval function as far as its ranges are known (3.8 and 3.9 need it for the braid). */
+int py_in_eval(const struct py_runtime *py, uint64_t pc);
+
+/* Writes a RECORD_CODE for the frame's code object into the ring: 1 written, 0 no room (try at the next
+ * sight), -1 the object is not sound. Only while the frame is on the chain just walked. Async-signal-safe. */
+int py_code_copy(const struct py_runtime *py, const struct py_frame *frame, struct guard *guard,
+                 struct ring *ring);
+
+/* ---- report side ---- */
+/* The line executed at `unit` of a code object, from its raw line table: exact, per PEP 626/657 and before
+ * that lnotab. `minor` is the interpreter's. Returns the line, 0 when the table gives none there, -1 when the
+ * table is corrupt or cut before it. A decoder of untrusted bytes. Pure. */
+int py_line(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit);
+
+#endif
