@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* os_linux.c - os.h by Linux system calls. Architecture: os_linux_<arch>.c. */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define NANOSECONDS 1000000000ULL
+
+int os_thread_id(void)
+{
+    return (int)os_call0(SYS_gettid);
+}
+
+int os_process_id(void)
+{
+    return (int)os_call0(SYS_getpid);
+}
+
+static uint64_t to_ns(const struct timespec *time)
+{
+    return (uint64_t)time->tv_sec * NANOSECONDS + (uint64_t)time->tv_nsec;
+}
+
+uint64_t os_now(void)
+{
+    struct timespec time = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return to_ns(&time);
+}
+
+uint64_t os_wall(void)
+{
+    struct timespec time = {0, 0};
+    clock_gettime(CLOCK_REALTIME, &time);
+    return to_ns(&time);
+}
+
+int64_t os_thread_cpu(int tid)
+{
+    struct timespec time = {0, 0};
+    long clock = (long)((~(unsigned)tid << 3) | 6); /* the kernel's number for a thread's CPU clock */
+    long result = os_call2(SYS_clock_gettime, (int)clock, &time);
+    return result < 0 ? result : (int64_t)to_ns(&time);
+}
+
+void os_wait(const uint32_t *word, uint32_t value, uint64_t deadline)
+{
+    struct timespec until = {(time_t)(deadline / NANOSECONDS), (long)(deadline % NANOSECONDS)};
+    if (word == NULL)
+        os_call4(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0);
+    else
+        os_call6(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, &until, 0, FUTEX_BITSET_MATCH_ANY);
+}
+
+void os_wake(const uint32_t *word)
+{
+    os_call3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+}
+
+void *os_map(size_t size)
+{
+    long result = os_call6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return result < 0 && result > -4096 ? NULL : (void *)result;
+}
+
+void os_unmap(void *memory, size_t size)
+{
+    if (memory != NULL)
+        os_call2(SYS_munmap, memory, size);
+}
+
+/* rt_sigprocmask with a `how` that does not exist: the kernel reads the set first, so it says EFAULT for
+ * memory that can't be read and EINVAL for memory that can, and changes nothing. */
+int os_readable(uint64_t address)
+{
+    return os_call4(SYS_rt_sigprocmask, ~0L, address, 0, 8) == -EINVAL;
+}
+
+long os_peek(uint64_t address, void *to, size_t size)
+{
+    struct iovec local = {to, size};
+    struct iovec remote = {(void *)(uintptr_t)address, size};
+    return os_call6(SYS_process_vm_readv, os_process_id(), &local, 1, &remote, 1, 0);
+}
+
+int os_open(const char *path, int flags, int mode)
+{
+    return (int)os_call4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
+}
+
+long os_read(int fd, void *to, size_t size)
+{
+    long result;
+    do
+        result = os_call3(SYS_read, fd, to, size);
+    while (result == -EINTR);
+    return result;
+}
+
+long os_pread(int fd, void *to, size_t size, uint64_t offset)
+{
+    long result;
+    do
+        result = os_call4(SYS_pread64, fd, to, size, offset);
+    while (result == -EINTR);
+    return result;
+}
+
+long os_write(int fd, const void *from, size_t size)
+{
+    const unsigned char *next = from;
+    size_t left = size;
+    while (left > 0) {
+        long result = os_call3(SYS_write, fd, next, left);
+        if (result == -EINTR)
+            continue;
+        if (result < 0)
+            return result;
+        next += result;
+        left -= (size_t)result;
+    }
+    return (long)size;
+}
+
+void os_close(int fd)
+{
+    os_call1(SYS_close, fd);
+}
+
+long os_read_file(const char *path, void *to, size_t size)
+{
+    int fd = os_open(path, O_RDONLY, 0);
+    if (fd < 0)
+        return fd;
+    size_t total = 0;
+    long result = 0;
+    while (total < size && (result = os_read(fd, (unsigned char *)to + total, size - total)) > 0)
+        total += (size_t)result;
+    os_close(fd);
+    return result < 0 ? result : (long)total;
+}
