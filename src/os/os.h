@@ -68,6 +68,9 @@ long os_read_file(const char *path, void *to, size_t size);
  * Returns 0 or negative errno. Async-signal-safe. */
 int os_spawn(void (*body)(void *), void *argument, void *stack, size_t stack_size, uint32_t *tid);
 
+/* Waits until the raw thread behind `tid` has ended. */
+void os_join(const uint32_t *tid);
+
 /* Ends the calling raw thread. */
 _Noreturn void os_end(void);
 

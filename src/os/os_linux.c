@@ -77,6 +77,13 @@ void os_unmap(void *memory, size_t size)
         os_call2(SYS_munmap, memory, size);
 }
 
+void os_join(const uint32_t *tid)
+{
+    uint32_t now; /* the kernel clears the word at the thread's end and wakes by a shared futex */
+    while ((now = __atomic_load_n(tid, __ATOMIC_ACQUIRE)) != 0)
+        os_call4(SYS_futex, tid, FUTEX_WAIT, now, 0);
+}
+
 /* rt_sigprocmask with a `how` that does not exist: the kernel reads the set first, so it says EFAULT for
  * memory that can't be read and EINVAL for memory that can, and changes nothing. */
 int os_readable(uint64_t address)

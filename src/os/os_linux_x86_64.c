@@ -24,9 +24,9 @@ long os_syscall(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
-/* What the thread finds at the top of its stack; the thread pointer points at it. Its first word must point to
- * itself (the ABI's way to read the thread pointer); errno and other thread-locals of libc would lie below it
- * and fall into the untouched part of the block. */
+/* What the thread finds at the top of its stack; the thread pointer points at it. Its first word must point
+ * to itself (the ABI's way to read the thread pointer); errno and other thread-locals of libc would lie below
+ * it and fall into the untouched part of the block. */
 struct raw_thread {
     void *self;
     unsigned char pad[248];
@@ -70,8 +70,8 @@ int os_spawn(void (*body)(void *), void *argument, void *stack, size_t stack_siz
                      "jmp *%[entry]\n\t"
                      "1:"
                      : "=a"(result)
-                     : "a"(SYS_clone), "D"(flags), "S"(top), "d"(tid), "r"(r10), "r"(r8),
-                       [entry] "b"(raw_main)
+                     : "a"(SYS_clone), "D"(flags), "S"(top), "d"(tid), "r"(r10),
+                       "r"(r8), [entry] "b"(raw_main)
                      : "rcx", "r11", "memory");
     os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
     return result < 0 ? (int)result : 0;
