@@ -15,4 +15,9 @@ struct error {
  * added. Safe in the helper: no libc formatting. */
 int error_set(struct error *error, int code, int sys, const char *format, ...);
 
+/* The last error of the process: every failing profiler_* call publishes its own (returns error->code), and
+ * profiler_error shows the last. Any thread; not in the handler. */
+int error_publish(const struct error *error);
+void error_last(struct error *error);
+
 #endif
