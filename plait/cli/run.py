@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""`plait run`: starts the program itself, as a child, with the library preloaded, and reports at its end.
+
+The child is what the user typed: nothing of plait is imported into it. It gets LD_PRELOAD and PLAIT_RUN; the
+library's constructor takes both out of the environment before the program sees it. plait forwards signals
+sent to it alone and ends as the program ended: same exit code, or killed by the same signal.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from typing import Dict, List, Optional, Set, Tuple
+
+from .. import _library
+
+HELP = "profile a program: plait run [OPTIONS] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS"
+
+_WITH_VALUE = {"-o", "--output", "-r", "--rate", "-d", "--depth", "--clock", "--python"}
+_FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "IO", "PWR")
+_PYTHON_ENDINGS = (".py", ".pyw", ".pyc", ".pyz")
+_SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it, the child included
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="plait run",
+        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE] [-q] [--force]\n"
+        "                 [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
+        description="Runs a program under the profiler and says where its time went.",
+    )
+    result.add_argument("-o", "--output", metavar="FILE", help="the recording (default: PROGRAM-TIME-PID.plait)")
+    result.add_argument("-r", "--rate", default="0", metavar="HZ", help="samples a second, 1 to 20000 or 1khz")
+    result.add_argument("--clock", choices=("auto", "perf", "poll", "posix"), default="auto")
+    result.add_argument("-d", "--depth", type=int, default=0, metavar="FRAMES", help="frames kept of a stack (128)")
+    result.add_argument("--python", metavar="EXE", help="the interpreter for scripts and modules")
+    result.add_argument("-q", "--quiet", action="store_true", help="print nothing of plait's own")
+    result.add_argument("--force", action="store_true", help="replace an existing FILE")
+    return result
+
+
+def main(words: List[str]) -> int:
+    own, target = split(words)
+    chosen = parser().parse_args(own)
+    if not target:
+        raise ValueError("what should run? plait run script.py ARGS | -m MODULE ARGS | PROGRAM ARGS")
+    command = command_line(target, chosen.python)
+    rate = parse_rate(chosen.rate)
+    if chosen.depth and not 2 <= chosen.depth <= 4096:
+        raise ValueError("--depth takes 2 to 4096 frames, not %d" % chosen.depth)
+    output = output_path(chosen.output, target, chosen.force)
+    folder, library = preload_path()
+    try:
+        settings = {"output": output, "mode": "cpu", "clock": chosen.clock}
+        settings.update({"rate": str(rate)} if rate else {})
+        settings.update({"depth": str(chosen.depth)} if chosen.depth else {})
+        status = execute(command, environment(library, settings))
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not chosen.quiet:
+        show(output)
+    return leave(status)
+
+
+def split(words: List[str]) -> Tuple[List[str], List[str]]:
+    """plait's own options, and the program with its arguments."""
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word == "--":
+            return words[:index], words[index + 1 :]
+        if word == "-m" or not word.startswith("-") or word == "-":
+            return words[:index], words[index:]
+        index += 2 if word in _WITH_VALUE else 1
+    return words, []
+
+
+def command_line(target: List[str], python: Optional[str]) -> List[str]:
+    """What to execute; its first word is a path. What can't run is an error before anything starts."""
+    name = target[0]
+    if name == "-m":
+        if len(target) < 2:
+            raise ValueError("-m needs the name of a module")
+        return [interpreter(python)] + target
+    executable = os.path.isfile(name) and os.access(name, os.X_OK)
+    if os.path.isfile(name) and not executable or name.endswith(_PYTHON_ENDINGS) or os.path.isdir(name):
+        if not os.path.exists(name):
+            raise ValueError("no such script: %s" % name)
+        if not os.access(name, os.R_OK):
+            raise ValueError("can't read the script %s" % name)
+        return [interpreter(python)] + target
+    path = shutil.which(name)
+    if path is None:
+        raise ValueError("no such program or script: %s" % name)
+    return [path] + target[1:]
+
+
+def interpreter(python: Optional[str]) -> str:
+    if python is None:
+        return sys.executable
+    path = shutil.which(python)
+    if path is None:
+        raise ValueError("no such interpreter: %s" % python)
+    return path
+
+
+def parse_rate(word: str) -> int:
+    """Hz: 1000, 1khz, 1k."""
+    number, factor = word.lower(), 1
+    for ending, value in (("khz", 1000), ("hz", 1), ("k", 1000)):
+        if number.endswith(ending):
+            number, factor = number[: -len(ending)], value
+            break
+    try:
+        rate = int(float(number) * factor)
+    except (ValueError, OverflowError):
+        raise ValueError("--rate takes samples a second, like 1000 or 1khz, not %r" % word) from None
+    if word != "0" and not 1 <= rate <= 20000:
+        raise ValueError("--rate takes 1 to 20000 samples a second, not %s" % word)
+    return rate
+
+
+def output_path(asked: Optional[str], target: List[str], force: bool) -> str:
+    """The recording's absolute path, found writable by creating and removing it."""
+    if asked is None:
+        program = target[1] if target[0] == "-m" else os.path.basename(os.path.abspath(target[0]))
+        stem = os.path.splitext(program)[0] if program.endswith(_PYTHON_ENDINGS) else program
+        asked = "%s-%s-%d.plait" % (stem, time.strftime("%Y%m%d-%H%M%S"), os.getpid())
+    path = os.path.abspath(asked)
+    if "\n" in path:
+        raise ValueError("the path of a recording can't hold a line break")
+    if os.path.isdir(path):
+        raise ValueError("%s is a folder; -o takes a file" % asked)
+    if force and os.path.lexists(path):
+        os.unlink(path)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    except FileExistsError:
+        raise ValueError("%s exists already: choose another -o, or add --force" % asked) from None
+    except OSError as error:
+        raise ValueError("can't write the recording %s: %s" % (asked, error.strerror)) from None
+    os.unlink(path)
+    return path
+
+
+def preload_path() -> Tuple[Optional[str], str]:
+    """The library as LD_PRELOAD takes it: through a link where its path has characters that split or expand."""
+    path = _library.find("libprofiler.so")
+    if path is None:
+        raise ValueError("libprofiler.so is neither in the package nor in build/: type `make`")
+    if not any(character in path for character in " :\t$"):
+        return None, path
+    folder = tempfile.mkdtemp(prefix="plait-")
+    link = os.path.join(folder, "libprofiler.so")
+    os.symlink(path, link)
+    return folder, link
+
+
+def environment(library: str, settings: Dict[str, str]) -> Dict[str, str]:
+    result = dict(os.environ)
+    before = result.get("LD_PRELOAD", "")
+    if "\n" in before:
+        raise ValueError("LD_PRELOAD holds a line break")
+    result["LD_PRELOAD"] = library + " " + before if before else library
+    # An unset LD_PRELOAD and an empty one differ for the program: the key is given only if it was set.
+    if "LD_PRELOAD" in os.environ:
+        settings = dict(settings, preload=before)
+    result["PLAIT_RUN"] = "\n".join("%s=%s" % pair for pair in settings.items())
+    return result
+
+
+def execute(command: List[str], variables: Dict[str, str]) -> int:
+    """Runs the command to its end, forwarding signals; returns the status of waitpid."""
+    forwarded = {getattr(signal, "SIG" + name) for name in _FORWARDED}
+    child_disposition = signal.getsignal(signal.SIGCHLD)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Blocked, not handled: what arrives between fork and wait stays pending.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
+    try:
+        child = start(command, variables, mask, child_disposition)
+        return wait(child, forwarded)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def start(command: List[str], variables: Dict[str, str], mask: Set[int], disposition: object) -> int:
+    """Forks and executes; a failing execve is an OSError here."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for name in ("SIGPIPE", "SIGXFSZ"):  # the interpreter that runs plait ignores them
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+            if disposition == signal.SIG_IGN:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.execve(command[0], command, variables)
+        except OSError as error:
+            os.write(writer, b"%d" % (error.errno or 0))
+        finally:
+            os._exit(127)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    if answer:
+        os.waitpid(child, 0)
+        raise ValueError("can't run %s: %s" % (command[0], os.strerror(int(answer))))
+    return child
+
+
+def wait(child: int, forwarded: Set[signal.Signals]) -> int:
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found == child:
+            return status
+        information = signal.sigwaitinfo(forwarded | {signal.SIGCHLD})
+        if information.si_signo != signal.SIGCHLD and information.si_code != _SI_KERNEL:
+            os.kill(child, information.si_signo)
+
+
+def show(output: str) -> None:
+    """The report on stderr; a failure of it never changes how the run ended."""
+    if not os.path.exists(output):
+        print(
+            "plait: the program left no recording (a static or set-user-id program, or it replaced itself "
+            "before it began)",
+            file=sys.stderr,
+        )
+        return
+    from ..outputs import console
+
+    try:
+        console.write_short(output, sys.stderr)
+    except (_library.ProfilerError, OSError, ValueError) as error:
+        print("plait: %s" % error, file=sys.stderr)
+
+
+def leave(status: int) -> int:
+    """The exit code, or the same death."""
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    number = os.WTERMSIG(status)
+    die_by(number)
+    return 128 + number
+
+
+def die_by(number: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""The console report: a verdict on the recording, the hottest lines, the hottest paths.
+
+With rich it is coloured and fitted to the terminal; without it the same lines are plain text.
+"""
+
+import io
+import os
+import shlex
+import sys
+from collections import Counter
+from typing import Any, Dict, List, Optional, TextIO, Tuple
+
+from ..recording import MARKER, NATIVE, Recording
+from ..tree import Path, Tree
+
+_DEGRADED = ("native_cut", "in_transit", "python_only", "python_torn", "walk_limit")
+_SHORT_LINES = 12
+_PATHS = 5
+_PATH_FRAMES = 8
+Row = Tuple[str, str, str, str]
+
+
+def write(recording: Recording, path: Optional[str], options: Any) -> None:
+    if path is not None:
+        with open(path, "w", encoding="utf-8") as stream:
+            _report(recording, stream, options.hidden, options.limit, _PATHS)
+        return
+    _report(recording, sys.stdout, options.hidden, options.limit, _PATHS)
+
+
+def write_short(path: str, stream: TextIO) -> None:
+    """What `plait run` says at the end: the hottest lines and what to type next."""
+    with Recording(path) as recording:
+        _report(recording, stream, False, _SHORT_LINES, 0)
+    shown = shlex.quote(os.path.relpath(path))
+    lines = (
+        ("plait report %s" % shown, "the hottest paths too"),
+        ("plait report %s -o stacks.folded" % shown, "for flamegraph.pl or speedscope"),
+        ("plait report %s -o profile.json" % shown, "for programs"),
+    )
+    width = max(len(command) for command, _ in lines)
+    _print(stream, ["", "Type next:"] + ["  %s  %s" % (command.ljust(width), why) for command, why in lines])
+
+
+def _report(recording: Recording, stream: TextIO, hidden: bool, limit: int, paths: int) -> None:
+    tree = Tree(recording, hidden)
+    lines = verdict(recording, tree)
+    _print(stream, [""] + lines)
+    if tree.count and sum(tree.count):
+        _table(stream, hot_rows(recording, tree, limit))
+        if paths:
+            _print(stream, path_lines(recording, tree, paths))
+
+
+def verdict(recording: Recording, tree: Tree) -> List[str]:
+    """How much was measured and how well, then the recording's own remarks."""
+    table = recording.table
+    fields = dict(recording.fields())
+    elapsed, weight = table.elapsed / 1e9, table.total_weight / 1e9
+    if not table.total_count:
+        return [
+            "plait: no samples in %.3f s: the program used almost no CPU time" % elapsed
+        ] + recording.notes()
+    rate = table.total_count / weight if weight else 0.0
+    asked = fields.get("rate", "")
+    words = [
+        "plait: %s samples over %.2f s of CPU in %.2f s" % (_grouped(table.total_count), weight, elapsed),
+        "%.0f Hz%s" % (rate, " of %s" % asked if asked else ""),
+        "clock %s" % fields.get("clock", "unknown"),
+        "%d threads" % table.thread_count if table.thread_count != 1 else "1 thread",
+        "%s lost" % _share(table.lost, table.lost + table.total_count),
+        "%s degraded" % _share(degraded(recording), table.total_count),
+    ]
+    unnamed = ["%s samples have a Python function without a name" % _grouped(table.unnamed)] if table.unnamed else []
+    return [", ".join(words)] + unnamed + recording.notes()
+
+
+def degraded(recording: Recording) -> int:
+    """Samples with less than the whole stack."""
+    bits = 0
+    names = _flag_bits(recording)
+    for name in _DEGRADED:
+        bits |= names.get(name, 0)
+    if not any(recording.table.flag_count):
+        return 0
+    return sum(count for flags, count in Counter(recording.column("samples", "flags")).items() if flags & bits)
+
+
+def _flag_bits(recording: Recording) -> Dict[str, int]:
+    return {name: 1 << bit for bit, name in recording.flag_names().items()}
+
+
+def hot_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:
+    whole = sum(tree.weight) or 1
+    places = recording.rows("places")
+    rows = []
+    for hot in tree.hottest()[:limit]:
+        if not hot.weight:
+            break
+        name, where = describe(recording, places[hot.place])
+        rows.append(("%.1f%%" % (100 * hot.weight / whole), "%.1f%%" % (100 * hot.total_weight / whole), name, where))
+    return rows
+
+
+def describe(recording: Recording, place: Any) -> Tuple[str, str]:
+    """A place as its function and where that is."""
+    name = recording.string(place.function)
+    file, module = recording.string(place.file), recording.string(place.module)
+    if place.kind == MARKER:
+        return name, ""
+    if place.kind == NATIVE and not name:
+        name = "%s+0x%x" % (os.path.basename(module) or "?", place.address)
+    if file:
+        return printable(name), printable("%s:%d" % (_short(file), place.line) if place.line else _short(file))
+    return printable(name), printable(os.path.basename(module))
+
+
+def path_lines(recording: Recording, tree: Tree, limit: int) -> List[str]:
+    whole = sum(tree.weight) or 1
+    places = recording.rows("places")
+    lines = ["", "Hottest paths (leaf first):"]
+    for rank, path in enumerate(tree.paths(limit), 1):
+        lines.append("%3d. [%.1f%%] %s samples%s" % (
+            rank, 100 * path.weight / whole, _grouped(path.count), _extras(recording, path)
+        ))
+        for place in path.places[:_PATH_FRAMES]:
+            lines.append("       -> %s  %s" % describe(recording, places[place]))
+        if len(path.places) > _PATH_FRAMES:
+            lines.append("       -> ... %d frames more" % (len(path.places) - _PATH_FRAMES))
+    return lines
+
+
+def _extras(recording: Recording, path: Path) -> str:
+    words = ""
+    if recording.table.has_instructions:
+        words += " | %s instr" % _grouped(path.instructions)
+    if path.memory:
+        words += " | %+.1f KB" % (path.memory / 1024)
+    return words
+
+
+def printable(text: str) -> str:
+    """Names come from the profiled program: no control character of theirs reaches the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _short(file: str) -> str:
+    """The path relative to the current folder where it lies in it, else the last three parts."""
+    relative = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file
+    parts = relative.split(os.sep)
+    return relative if len(parts) <= 4 else os.sep.join(["..."] + parts[-3:])
+
+
+def _grouped(number: int) -> str:
+    return "{:,}".format(number)
+
+
+def _share(part: int, whole: int) -> str:
+    if not part:
+        return "0"
+    return "%s (%.2f%%)" % (_grouped(part), 100 * part / whole)
+
+
+def _table(stream: TextIO, rows: List[Row]) -> None:
+    header: Row = ("self", "total", "function", "line")
+    width = min(60, max(len(row[2]) for row in [*rows, header]))
+    plain = ["%7s %7s  %s  %s" % (a, b, name.ljust(width), where) for a, b, name, where in [header, *rows]]
+    if not _rich_table(stream, header, rows):
+        _print(stream, ["", *plain])
+
+
+def _rich_table(stream: TextIO, header: Row, rows: List[Row]) -> bool:
+    """Draws with rich on a terminal; False where there is no rich or no terminal."""
+    if not stream.isatty():
+        return False
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for name, justify in zip(header, ("right", "right", "left", "left")):
+        table.add_column(name, justify=justify, style="bold cyan" if name == "function" else "")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=stream)
+    console.print()
+    console.print(table)
+    return True
+
+
+def _print(stream: TextIO, lines: List[str]) -> None:
+    """Lines in the stream's own encoding; what it can't show is escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    text = "".join(line + "\n" for line in lines)
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if not isinstance(stream, io.StringIO):
+        stream.flush()

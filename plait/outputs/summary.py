@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""The documented text summary (top 20), written by the C library."""
+
+from typing import Any, Optional
+
+from ..recording import Recording
+from ._file import emit
+
+
+def write(recording: Recording, path: Optional[str], options: Any) -> None:
+    emit(recording.write_summary, path)
