@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""What the end-to-end tests and benchmarks share: the interpreters found, running a program under the
+preloaded library, building helper programs, and reading a recording back as plain samples."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+LIBRARY = BUILD / "libprofiler.so"
+PROGRAMS = ROOT / "tests" / "programs"
+CLOCKS = ("poll", "perf", "posix")
+NOBODY = 65534
+
+sys.path.insert(0, str(ROOT))
+
+Frame = namedtuple("Frame", "kind function file module line first_line hidden")
+Sample = namedtuple("Sample", "time weight thread flags frames")
+Result = namedtuple("Result", "status stdout stderr")
+
+
+# ---- interpreters ----
+
+
+def _version(path):
+    code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+    try:
+        run = subprocess.run([path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+    except OSError:
+        return None
+    return run.stdout.decode().strip() if run.returncode == 0 else None
+
+
+def _find_pythons():
+    """{name: path}: PLAIT_PYTHONS (paths joined by ':') if set, else pyenv's 3.8-3.13, /usr/bin/python3 and
+    the one that runs this."""
+    named = os.environ.get("PLAIT_PYTHONS")
+    if named:
+        paths = named.split(":")
+    else:
+        pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        paths = [str(path) for path in pyenv.glob("versions/3.*/bin/python3")]
+        paths += ["/usr/bin/python3", os.path.realpath(sys.executable)]
+    found, seen = {}, set()
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in seen or not os.access(path, os.X_OK):
+            continue
+        seen.add(real)
+        version = _version(path)
+        if version and 8 <= int(version.split(".")[1]) <= 13:
+            name = version if version not in found else f"{version}-{len(found)}"
+            found[name] = path
+    return dict(sorted(found.items(), key=lambda item: [int(n) for n in item[0].split("-")[0].split(".")]))
+
+
+PYTHONS = _find_pythons()
+
+
+def minor(name):
+    return int(name.split(".")[1])
+
+
+def newest_of(version_minor):
+    """A found interpreter of 3.`version_minor`, or None."""
+    names = [name for name in PYTHONS if minor(name) == version_minor]
+    return PYTHONS[names[0]] if names else None
+
+
+def has_symbols(python):
+    """1 when the interpreter's own C functions can be named: it is not stripped."""
+    shared = subprocess.run(
+        [python, "-c", "import sysconfig as s; print(s.get_config_var('LIBDIR'), s.get_config_var('LDLIBRARY'))"],
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout.decode()
+    folder, _, library = shared.strip().partition(" ")
+    path = os.path.join(folder, library)
+    if not library.endswith(".so") or not os.path.exists(path):
+        path = os.path.realpath(python)
+    listed = subprocess.run(["nm", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return b"list_sort_impl" in listed
+
+
+# ---- building helpers ----
+
+
+def build(name, shared=False, flags=(), folder=None):
+    """Compiles tests/programs/NAME.c with cc into build/programs/ and returns the path."""
+    folder = Path(folder or BUILD / "programs")
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = PROGRAMS / f"{name}.c", folder / (f"{name}.so" if shared else name)
+    if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
+        return target
+    fresh = target.with_suffix(f".{os.getpid()}")
+    command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"]
+    command += ["-shared", "-fPIC"] if shared else []
+    command += [f"-I{ROOT / 'include'}", "-o", str(fresh), str(source), *flags, "-lpthread", "-lm"]
+    subprocess.run(command, check=True)
+    os.replace(fresh, target)
+    return target
+
+
+# ---- users ----
+
+
+def can_be_nobody():
+    """"" when this process can run programs as an ordinary user that reaches our files; else why not."""
+    if os.geteuid() != 0:
+        return "not root: the tests run as an ordinary user already"
+
+    probe = ["/bin/sh", "-c", f"test -r {LIBRARY} && test -r {PROGRAMS}/nest.py"]
+    try:
+        run = subprocess.run(probe, preexec_fn=become_nobody, stderr=subprocess.PIPE)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"can't switch to user {NOBODY}: {error}"
+    return "" if run.returncode == 0 else f"user {NOBODY} can't read {ROOT}"
+
+
+def become_nobody():
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def nobody_can_run(python):
+    run = subprocess.run(
+        ["/bin/sh", "-c", f"exec {python} -c pass"], preexec_fn=become_nobody, stderr=subprocess.DEVNULL
+    )
+    return run.returncode == 0
+
+
+# ---- running ----
+
+
+def settings(output, rate=1000, clock="auto", depth=512, **more):
+    """PLAIT_RUN's text."""
+    values = {"output": output, "rate": rate, "clock": clock, "depth": depth, "mode": "cpu", "preload": ""}
+    values.update(more)
+    return "\n".join(f"{key}={value}" for key, value in values.items() if value is not None)
+
+
+def environment(output, base=None, **options):
+    env = dict(os.environ if base is None else base)
+    env["LD_PRELOAD"] = str(LIBRARY)
+    env["PLAIT_RUN"] = settings(output, **options)
+    return env
+
+
+def scratch(nobody=False):
+    """A new folder for recordings, that the other user can write where asked."""
+    folder = tempfile.mkdtemp(prefix="plait-test-")
+    if nobody:
+        os.chmod(folder, 0o777)
+    return folder
+
+
+def run(argv, env=None, stdin=None, timeout=300, nobody=False, cwd=None, pass_fds=()):
+    """Runs to the end; output as bytes."""
+    process = subprocess.run(
+        [str(word) for word in argv],
+        env=env,
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=timeout,
+        preexec_fn=become_nobody if nobody else None,
+        cwd=cwd,
+        pass_fds=pass_fds,
+    )
+    return Result(process.returncode, process.stdout, process.stderr)
+
+
+class Profile:
+    """A finished run: `result`, and the recording as `samples`, `fields`, `notes`, `table` numbers."""
+
+    def __init__(self, path, result):
+        self.path, self.result = path, result
+        self._read = None
+
+    def _data(self):
+        if self._read is None:
+            self._read = read(self.path)
+        return self._read
+
+    @property
+    def samples(self):
+        return self._data()[0]
+
+    @property
+    def totals(self):
+        return self._data()[1]
+
+    @property
+    def fields(self):
+        return self._data()[2]
+
+    @property
+    def main_thread(self):
+        """The thread of the first sample: the one that starts the interpreter."""
+        pid = self.fields.get("pid", [None])[0]
+        if pid is not None:
+            return int(pid)
+        return min(self.samples, key=lambda sample: sample.time).thread
+
+
+def profile(argv, rate=1000, clock="auto", depth=512, nobody=False, check=True, base=None, keep=None, **more):
+    """Runs argv under the preloaded library and returns its Profile. `keep`: the folder for the recording,
+    else one that is removed once it is read."""
+    folder = keep or scratch(nobody)
+    output = os.path.join(folder, "run.plait")
+    try:
+        env = environment(output, base=base, rate=rate, clock=clock, depth=depth)
+        result = run(argv, env=env, nobody=nobody, **more)
+        if check and result.status != 0:
+            raise AssertionError(f"{argv} ended with {result.status}: {result.stderr.decode()[-2000:]}")
+        if check and not os.path.exists(output):
+            raise AssertionError(f"{argv} left no recording; stderr: {result.stderr.decode()[-2000:]}")
+        done = Profile(output, result)
+        if check and keep is None:
+            done._data()
+        return done
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- reading ----
+
+
+def read(path):
+    """(samples, totals, fields) of a recording: frames root first, hidden ones included; totals: the table's
+    numbers by name; fields: lists of values by key."""
+    from plait.recording import Recording
+
+    kinds = ("native", "python", "marker")
+    with Recording(path) as recording:
+        text = recording.string
+        places = [
+            Frame(
+                kinds[place.kind],
+                text(place.function),
+                text(place.file),
+                text(place.module),
+                place.line,
+                place.first_line,
+                place.hidden,
+            )
+            for place in recording.rows("places")
+        ]
+        stacks = []  # root first; node 0 is the root itself
+        for number, node in enumerate(recording.rows("nodes")):
+            stacks.append((stacks[node.parent] + (places[node.place],)) if number else ())
+        names = {flag: recording_flags(recording, flag) for flag in set(recording.column("samples", "flags"))}
+        tids = [thread.tid for thread in recording.rows("threads")]
+        samples = [
+            Sample(row.time, row.weight, tids[row.thread], names[row.flags], stacks[row.node])
+            for row in recording.rows("samples")
+        ]
+        table = recording.table
+        numbers = "total_count total_weight elapsed lost lost_weight unnamed clean".split()
+        totals = {name: getattr(table, name) for name in numbers}
+        totals["flags"] = recording.flags()
+        fields = {}
+        for key, value in recording.fields():
+            fields.setdefault(key, []).append(value)
+    return samples, totals, fields
+
+
+def recording_flags(recording, bits):
+    """The names of a sample's flag bits."""
+    name = recording._library.flag_name
+    return frozenset(name(bit).decode() for bit in range(32) if bits >> bit & 1 and name(bit))
+
+
+_refused = {}
+
+
+def clock_refused(clock, nobody=False):
+    """"" when this forced clock samples here, else one line that says why not."""
+    key = (clock, nobody)
+    if key not in _refused:
+        python = "/usr/bin/python3" if nobody else sys.executable
+        code = "for i in range(3 * 10**6): pass"
+        try:
+            done = profile([python, "-c", code], clock=clock, nobody=nobody)
+            _refused[key] = "" if done.samples else f"clock {clock} gave no sample here"
+        except AssertionError as error:
+            _refused[key] = f"clock {clock} can't be used here: {str(error)[-300:]}"
+    return _refused[key]
