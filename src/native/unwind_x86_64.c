@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* unwind_x86_64.c - the step from a frame to its caller.
+ *
+ * Tables rule. Code without a rule (just-in-time compilers, assembly) is stepped by what its stack shows,
+ * counted as guessed, and only where the result passes every check. Reads nothing but the stack from the
+ * frame's sp upwards, so nothing can fault. Async-signal-safe: no calls out of this room. */
+#include "rule.h"
+#include "unwind.h"
+#include <stddef.h>
+#include <ucontext.h>
+
+enum {
+    WORD = 8,
+    SIGNAL_REGISTERS = 40, /* gregs in the kernel's ucontext */
+    SCAN_WORDS = 64,       /* how far a frame without rule and frame pointer is searched */
+    OUTERMOST = 8192,      /* a thread's start lies this close below its stack's end */
+    KNOWN_ALL = 0xffff,
+    KNOWN_CALLER = 1 << RULE_REG_SP | 1 << RULE_REG_FP | 1 << RULE_REG_EXTRA,
+};
+
+static inline uint64_t word_at(uint64_t address)
+{
+    return *(const uint64_t *)address; /* NOLINT: the interrupted thread's stack */
+}
+
+static inline int is_known(const struct regs *regs, unsigned reg)
+{
+    return (regs->known >> reg & 1) != 0;
+}
+
+static inline uint64_t value_of(const struct regs *regs, unsigned reg)
+{
+    return reg == RULE_REG_SP ? regs->sp : reg == RULE_REG_FP ? regs->fp : regs->r[reg];
+}
+
+/* The end of the stack that sp lies on, or 0. */
+static inline uint64_t stack_end(const struct stack_span *span, uint64_t sp)
+{
+    if (sp >= span->low && sp < span->high)
+        return span->high;
+    return sp >= span->alt_low && sp < span->alt_high ? span->alt_high : 0;
+}
+
+/* Whether a word may be read at `address` for a frame with this sp. */
+static inline int is_readable(uint64_t address, uint64_t sp, uint64_t end)
+{
+    return address >= sp && address % WORD == 0 && address < end && end - address >= WORD;
+}
+
+/* A caller's register. A place below sp was popped already: the register has its old value again. */
+static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint64_t cfa, uint64_t end,
+                           uint64_t *value)
+{
+    uint64_t address;
+    if (place == RULE_SAME)
+        return;
+    if (place == RULE_LOST || (place >= RULE_BY_FP && !is_known(regs, RULE_REG_FP))) {
+        regs->known &= ~(1u << reg);
+        return;
+    }
+    if (place < RULE_BY_FP)
+        address = cfa - WORD * (uint64_t)place;
+    else
+        address = regs->fp + WORD * (uint64_t)((int64_t)place - RULE_FP_ZERO);
+    if (address < regs->sp)
+        return;
+    if (!is_readable(address, regs->sp, end)) {
+        regs->known &= ~(1u << reg);
+        return;
+    }
+    *value = word_at(address);
+    regs->known |= 1u << reg;
+}
+
+static int find_cfa(uint64_t rule, const struct regs *regs, uint64_t end, uint64_t *cfa)
+{
+    enum rule_kind kind = rule_kind(rule);
+    unsigned reg = rule_register(rule);
+    uint64_t base;
+    if (!is_known(regs, reg))
+        return 0;
+    base = value_of(regs, reg);
+    if (kind == RULE_PLT) {
+        *cfa = base + WORD + ((regs->pc & 15) >= (uint64_t)rule_offset(rule) ? WORD : 0);
+        return 1;
+    }
+    *cfa = base + (uint64_t)rule_offset(rule);
+    if (kind == RULE_REGISTER)
+        return 1;
+    if (!is_readable(*cfa, regs->sp, end))
+        return 0;
+    *cfa = word_at(*cfa) + (kind == RULE_DEREF_WORD ? WORD : 0);
+    return 1;
+}
+
+/* The return address lies just below the CFA. */
+static inline int is_cfa(uint64_t cfa, uint64_t sp, uint64_t end)
+{
+    return cfa > sp && cfa - sp >= WORD && cfa <= end && cfa % WORD == 0;
+}
+
+static inline int enter_caller(struct regs *regs, uint64_t cfa, int *exact)
+{
+    regs->pc = word_at(cfa - WORD);
+    regs->sp = cfa;
+    regs->known &= KNOWN_CALLER;
+    *exact = 0;
+    return regs->pc == 0 ? UNWIND_COMPLETE : -1;
+}
+
+static int step_signal(struct regs *regs, const struct stack_span *span, uint64_t end, int *exact)
+{
+    static const unsigned char order[] = {8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7};
+    uint64_t at = regs->sp + SIGNAL_REGISTERS, sp = regs->sp;
+    int on_alternate = end == span->alt_high && end != span->high;
+    if (!is_readable(at + WORD * sizeof order, sp, end))
+        return UNWIND_BAD_STACK;
+    for (unsigned i = 0; i < sizeof order; i++)
+        regs->r[order[i]] = word_at(at + WORD * (uint64_t)i);
+    regs->pc = word_at(at + WORD * sizeof order);
+    regs->sp = regs->r[RULE_REG_SP];
+    regs->fp = regs->r[RULE_REG_FP];
+    regs->known = KNOWN_ALL;
+    *exact = 1;
+    if (stack_end(span, regs->sp) == 0 || (!on_alternate && regs->sp <= sp))
+        return UNWIND_BAD_STACK;
+    return -1;
+}
+
+/* A return address into code with a rule (or into other code that may be guessed). */
+static int is_code(const struct libs *libs, uint64_t pc, int by_rule)
+{
+    const struct library *library = libs_find(libs, pc - 1);
+    const struct cfi_table *table;
+    if (library == NULL)
+        return 0;
+    if (!by_rule)
+        return 1;
+    table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
+    return table != NULL && cfi_find(table, pc - 1 - library->bias) != 0;
+}
+
+/* No rule for the pc: by the frame pointer if it leads to a return address; for the interrupted function
+ * itself (it may be a leaf that has set up nothing), by the first word on its stack that is one. */
+static int step_guess(const struct libs *libs, struct regs *regs, uint64_t end, int *exact, int *guessed)
+{
+    uint64_t fp = regs->fp, sp = regs->sp;
+    int framed = is_known(regs, RULE_REG_FP) && is_readable(fp, sp, end) && is_readable(fp + WORD, sp, end) &&
+                 is_code(libs, word_at(fp + WORD), 0);
+    *guessed = 1;
+    if (*exact) {
+        uint64_t words = (end - sp) / WORD;
+        for (uint64_t i = 0; i < words && i < SCAN_WORDS; i++) {
+            uint64_t at = sp + i * WORD;
+            if (framed && at >= fp)
+                break;
+            if (is_code(libs, word_at(at), 1))
+                return enter_caller(regs, at + WORD, exact);
+        }
+    }
+    if (framed) {
+        regs->fp = word_at(fp);
+        regs->known &= ~(1u << RULE_REG_EXTRA);
+        return enter_caller(regs, fp + 2 * WORD, exact);
+    }
+    if ((is_known(regs, RULE_REG_FP) && fp == 0) || (is_readable(sp, sp, end) && word_at(sp) == 0))
+        return end - sp <= OUTERMOST ? UNWIND_COMPLETE : UNWIND_NO_RULE;
+    return UNWIND_NO_RULE;
+}
+
+/* The rule of `pc` into *rule (0 = none there); -1, or why there is no answer. */
+static int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t pc, uint64_t *rule)
+{
+    uint64_t slot = pc % UNWIND_CACHE;
+    struct library *library;
+    const struct cfi_table *table;
+    if (cache->generation != libs->generation) {
+        for (unsigned i = 0; i < UNWIND_CACHE; i++)
+            cache->entry[i].pc = 0;
+        cache->generation = libs->generation;
+    }
+    if (cache->entry[slot].pc == pc && pc != 0) {
+        *rule = cache->entry[slot].rule;
+        return -1;
+    }
+    library = libs_find(libs, pc);
+    if (library == NULL)
+        return UNWIND_NO_LIBRARY;
+    table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
+    if (table == NULL) {
+        __atomic_store_n(&library->wanted, 1, __ATOMIC_RELAXED);
+        return UNWIND_NO_TABLE;
+    }
+    *rule = rule_widen(table, cfi_find(table, pc - library->bias));
+    if (*rule == 0 && !library->frame_pointers)
+        return UNWIND_NO_RULE;
+    cache->entry[slot].pc = pc;
+    cache->entry[slot].rule = *rule;
+    return -1;
+}
+
+int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
+                const struct stack_span *span, int *exact, int *guessed)
+{
+    uint64_t end = stack_end(span, regs->sp), rule, cfa, fp, extra;
+    int answer;
+    *guessed = 0;
+    if (end == 0 || regs->sp % WORD != 0)
+        return UNWIND_BAD_STACK;
+    answer = look_up(libs, cache, regs->pc - (*exact ? 0 : 1), &rule);
+    if (answer >= 0)
+        return answer;
+    switch (rule_kind(rule)) {
+    case RULE_NONE:
+        return step_guess(libs, regs, end, exact, guessed);
+    case RULE_SIGNAL:
+        return step_signal(regs, span, end, exact);
+    case RULE_END:
+        regs->pc = 0;
+        regs->sp = end;
+        return UNWIND_COMPLETE;
+    default:
+        break;
+    }
+    if (!find_cfa(rule, regs, end, &cfa))
+        return UNWIND_NO_RULE;
+    if (!is_cfa(cfa, regs->sp, end))
+        return UNWIND_BAD_STACK;
+    fp = regs->fp;
+    extra = regs->r[RULE_REG_EXTRA];
+    recover(regs, RULE_REG_EXTRA, rule_extra(rule), cfa, end, &extra);
+    recover(regs, RULE_REG_FP, rule_fp(rule), cfa, end, &fp);
+    regs->fp = fp;
+    regs->r[RULE_REG_EXTRA] = extra;
+    return enter_caller(regs, cfa, exact);
+}
+
+void unwind_stack(const struct libs *libs, struct unwind_cache *cache, const struct regs *start,
+                  const struct stack_span *span, struct native_stack *stack)
+{
+    struct regs regs = *start;
+    int exact = 1, guessed, end = -1;
+    stack->count = 0;
+    stack->guessed = 0;
+    stack->missed = 0;
+    while (end < 0 && stack->count < stack->capacity) {
+        struct native_frame *frame = &stack->frames[stack->count++];
+        frame->pc = regs.pc;
+        frame->sp = regs.sp;
+        frame->flags = exact ? FRAME_EXACT_PC : 0;
+        frame->zero = 0;
+        end = unwind_step(libs, cache, &regs, span, &exact, &guessed);
+        stack->guessed += (uint32_t)guessed;
+    }
+    if (end == UNWIND_NO_LIBRARY || end == UNWIND_NO_TABLE || end == UNWIND_NO_RULE)
+        stack->missed = regs.pc;
+    stack->end = end < 0 ? UNWIND_LIMIT : (enum unwind_end)end;
+    stack->frames[stack->count] = (struct native_frame){.sp = regs.sp};
+}
+
+void unwind_regs_of_signal(struct regs *regs, const void *context)
+{
+    static const unsigned char order[] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
+                                          REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                          REG_R12, REG_R13, REG_R14, REG_R15};
+    const greg_t *gregs = ((const ucontext_t *)context)->uc_mcontext.gregs;
+    for (unsigned i = 0; i < sizeof order; i++)
+        regs->r[i] = (uint64_t)gregs[order[i]];
+    regs->pc = (uint64_t)gregs[REG_RIP];
+    regs->sp = regs->r[RULE_REG_SP];
+    regs->fp = regs->r[RULE_REG_FP];
+    regs->known = KNOWN_ALL;
+}
+
+_Static_assert(offsetof(struct regs, pc) == 0 && offsetof(struct regs, sp) == 8 &&
+                   offsetof(struct regs, fp) == 16 && offsetof(struct regs, r) == 24 &&
+                   offsetof(struct regs, known) == 280,
+               "unwind_regs_here writes by these offsets");
+
+/* At entry: the return address at sp, the caller's registers untouched but for the argument. */
+__attribute__((naked)) void unwind_regs_here(struct regs *regs)
+{
+    (void)regs;
+    __asm__("movq (%rsp), %rax\n\t"
+            "movq %rax, (%rdi)\n\t"
+            "leaq 8(%rsp), %rax\n\t"
+            "movq %rax, 8(%rdi)\n\t"
+            "movq %rax, 24+7*8(%rdi)\n\t"
+            "movq %rbp, 16(%rdi)\n\t"
+            "movq %rbp, 24+6*8(%rdi)\n\t"
+            "movq %rbx, 24+3*8(%rdi)\n\t"
+            "movq %r12, 24+12*8(%rdi)\n\t"
+            "movq %r13, 24+13*8(%rdi)\n\t"
+            "movq %r14, 24+14*8(%rdi)\n\t"
+            "movq %r15, 24+15*8(%rdi)\n\t"
+            "movl $0xf0c8, 280(%rdi)\n\t"
+            "ret");
+}
