@@ -18,7 +18,7 @@ struct guard {
     uint64_t generation;        /* of the entries below; differs from *current: forget all */
     const uint64_t *current;    /* the process's generation, grown by the helper when memory was unmapped */
     uint64_t probes;            /* system calls made, for the counters */
-    uint64_t page[GUARD_PAGES]; /* direct-mapped: page numbers known to be readable */
+    uint64_t page[GUARD_PAGES]; /* direct-mapped: complements of the page numbers known to be readable */
 };
 /* 1 when [address, address + size) can be read. `size` at most one page. Async-signal-safe. */
 int guard_ok(struct guard *guard, uint64_t address, uint32_t size);
@@ -48,8 +48,7 @@ struct py_runtime {
     uint64_t eval_low[4],
         eval_high[4]; /* address ranges of the eval function, hot and cold parts, when known */
     int eval_ranges;
-    unsigned char
-        words[1024]; /* scratch for offsets.c: the numbers in use when they come from debug offsets */
+    int32_t words[256]; /* private: the numbers in use when they come from debug offsets */
 };
 
 /* Fills `py` for the interpreter behind `symbols`. 0, or an error: PROFILER_PYTHON_UNKNOWN with the version

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Measures the numbers of src/python/offsets.c: compiles a tiny C program against an interpreter's headers.
+
+    measure_offsets.py PYTHON...            prints one column per interpreter
+    measure_offsets.py --check TABLE PYTHON...   compares with the table that `TABLE` (build/test_offsets) prints
+
+The library itself uses no Python header; this is the proof that its table is right.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+# field: C expression for each minor version where it exists; "{8,9,...}" by predicates on the minor.
+HEAD = r"""
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include "frameobject.h"
+#define MINOR PY_MINOR_VERSION
+#include "internal/pycore_pystate.h"
+#if MINOR >= 9
+# include "internal/pycore_interp.h"
+# include "internal/pycore_runtime.h"
+#endif
+#if MINOR >= 11
+# include "internal/pycore_frame.h"
+#endif
+#if MINOR >= 13
+# define FRAME _PyInterpreterFrame
+#elif MINOR >= 11
+# define FRAME struct _PyInterpreterFrame
+#else
+# define FRAME struct _frame
+#endif
+#define OUT(name, value) printf("%s %ld\n", #name, (long)(value))
+#define AT(type, field) offsetof(type, field)
+static unsigned bits(int which)
+{
+    union { PyASCIIObject o; unsigned char b[sizeof(PyASCIIObject)]; } u;
+    unsigned word;
+    memset(&u, 0, sizeof u);
+    if (which == 0) u.o.state.kind = 7;
+    if (which == 1) u.o.state.compact = 1;
+    if (which == 2) u.o.state.ascii = 1;
+    memcpy(&word, u.b + offsetof(PyASCIIObject, state), 4);
+    return word;
+}
+int main(void)
+{
+"""
+
+# name: (first minor, last minor, expression)
+FIELDS = [
+    ("runtime_main", [(8, 13, "AT(_PyRuntimeState, interpreters.main)")]),
+    ("runtime_head", [(8, 13, "AT(_PyRuntimeState, interpreters.head)")]),
+    ("runtime_current", [(8, 11, "AT(_PyRuntimeState, gilstate.tstate_current)")]),
+    ("runtime_key", [(8, 11, "AT(_PyRuntimeState, gilstate.autoTSSkey._key)"),
+                     (12, 13, "AT(_PyRuntimeState, autoTSSkey._key)")]),
+    ("interp_next", [(8, 8, "AT(struct _is, next)"), (9, 13, "AT(PyInterpreterState, next)")]),
+    ("thread_interp", [(8, 13, "AT(PyThreadState, interp)")]),
+    ("thread_id", [(8, 13, "AT(PyThreadState, thread_id)")]),
+    ("thread_frame", [(8, 10, "AT(PyThreadState, frame)"), (13, 13, "AT(PyThreadState, current_frame)")]),
+    ("thread_cframe", [(10, 12, "AT(PyThreadState, cframe)")]),
+    ("cframe_current", [(11, 11, "AT(_PyCFrame, current_frame)"), (12, 12, "AT(_PyCFrame, current_frame)")]),
+    ("cframe_previous", [(10, 10, "AT(CFrame, previous)"), (11, 12, "AT(_PyCFrame, previous)")]),
+    ("frame_code", [(8, 12, "AT(FRAME, f_code)"), (13, 13, "AT(FRAME, f_executable)")]),
+    ("frame_previous", [(8, 10, "AT(FRAME, f_back)"), (11, 13, "AT(FRAME, previous)")]),
+    ("frame_instr", [(8, 10, "AT(FRAME, f_lasti)"), (11, 12, "AT(FRAME, prev_instr)"),
+                     (13, 13, "AT(FRAME, instr_ptr)")]),
+    ("frame_owner", [(11, 13, "AT(FRAME, owner)")]),
+    ("frame_entry", [(11, 11, "AT(FRAME, is_entry)")]),
+    ("frame_generator", [(8, 10, "AT(FRAME, f_gen)")]),
+    ("frame_size", [(8, 10, "AT(FRAME, f_lasti) + sizeof(int)"), (11, 13, "AT(FRAME, localsplus)")]),
+    ("code_first_line", [(8, 13, "AT(PyCodeObject, co_firstlineno)")]),
+    ("code_file", [(8, 13, "AT(PyCodeObject, co_filename)")]),
+    ("code_name", [(8, 13, "AT(PyCodeObject, co_name)")]),
+    ("code_qualname", [(11, 13, "AT(PyCodeObject, co_qualname)")]),
+    ("code_lines", [(8, 9, "AT(PyCodeObject, co_lnotab)"), (10, 13, "AT(PyCodeObject, co_linetable)")]),
+    ("code_bytes", [(11, 13, "AT(PyCodeObject, co_code_adaptive)")]),
+    ("code_version", [(12, 13, "AT(PyCodeObject, co_version)")]),
+    ("code_units", [(11, 13, "AT(PyVarObject, ob_size)")]),
+    ("code_size", [(8, 10, "sizeof(PyCodeObject)"), (11, 13, "AT(PyCodeObject, co_code_adaptive)")]),
+    ("object_type", [(8, 13, "AT(PyObject, ob_type)")]),
+    ("type_flags", [(8, 13, "AT(PyTypeObject, tp_flags)")]),
+    ("bytes_length", [(8, 13, "AT(PyVarObject, ob_size)")]),
+    ("bytes_data", [(8, 13, "AT(PyBytesObject, ob_sval)")]),
+    ("text_length", [(8, 13, "AT(PyASCIIObject, length)")]),
+    ("text_state", [(8, 13, "AT(PyASCIIObject, state)")]),
+    ("text_ascii", [(8, 13, "sizeof(PyASCIIObject)")]),
+    ("text_compact", [(8, 13, "sizeof(PyCompactUnicodeObject)")]),
+    ("text_kind_bits", [(8, 13, "bits(0)")]),
+    ("text_compact_bit", [(8, 13, "bits(1)")]),
+    ("text_ascii_bit", [(8, 13, "bits(2)")]),
+]
+
+# Where 3.13's debug offsets hold the fields that they describe.
+DEBUG = [
+    ("debug_size", "sizeof(_Py_DebugOffsets)"),
+    ("debug_version", "AT(_Py_DebugOffsets, version)"),
+    ("debug_free_threaded", "AT(_Py_DebugOffsets, free_threaded)"),
+    ("debug_runtime_head", "AT(_Py_DebugOffsets, runtime_state.interpreters_head)"),
+    ("debug_interp_next", "AT(_Py_DebugOffsets, interpreter_state.next)"),
+    ("debug_thread_interp", "AT(_Py_DebugOffsets, thread_state.interp)"),
+    ("debug_thread_frame", "AT(_Py_DebugOffsets, thread_state.current_frame)"),
+    ("debug_thread_id", "AT(_Py_DebugOffsets, thread_state.thread_id)"),
+    ("debug_frame_code", "AT(_Py_DebugOffsets, interpreter_frame.executable)"),
+    ("debug_frame_previous", "AT(_Py_DebugOffsets, interpreter_frame.previous)"),
+    ("debug_frame_instr", "AT(_Py_DebugOffsets, interpreter_frame.instr_ptr)"),
+    ("debug_frame_owner", "AT(_Py_DebugOffsets, interpreter_frame.owner)"),
+    ("debug_frame_size", "AT(_Py_DebugOffsets, interpreter_frame.localsplus)"),
+    ("debug_code_first_line", "AT(_Py_DebugOffsets, code_object.firstlineno)"),
+    ("debug_code_file", "AT(_Py_DebugOffsets, code_object.filename)"),
+    ("debug_code_name", "AT(_Py_DebugOffsets, code_object.name)"),
+    ("debug_code_qualname", "AT(_Py_DebugOffsets, code_object.qualname)"),
+    ("debug_code_lines", "AT(_Py_DebugOffsets, code_object.linetable)"),
+    ("debug_code_bytes", "AT(_Py_DebugOffsets, code_object.co_code_adaptive)"),
+    ("debug_object_type", "AT(_Py_DebugOffsets, pyobject.ob_type)"),
+    ("debug_type_flags", "AT(_Py_DebugOffsets, type_object.tp_flags)"),
+    ("debug_bytes_length", "AT(_Py_DebugOffsets, bytes_object.ob_size)"),
+    ("debug_bytes_data", "AT(_Py_DebugOffsets, bytes_object.ob_sval)"),
+    ("debug_text_length", "AT(_Py_DebugOffsets, unicode_object.length)"),
+    ("debug_text_state", "AT(_Py_DebugOffsets, unicode_object.state)"),
+    ("debug_text_ascii", "AT(_Py_DebugOffsets, unicode_object.asciiobject_size)"),
+]
+
+ABSENT = -1
+
+
+def include_folder(python):
+    """The interpreter's header folder, or None when its headers are not installed."""
+    code = "import sysconfig; print(sysconfig.get_paths()['include'])"
+    folder = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return folder if os.path.exists(os.path.join(folder, "internal", "pycore_pystate.h")) else None
+
+
+def minor_version(python):
+    code = "import sys; print(sys.version_info[1])"
+    return int(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def program(minor):
+    lines = [HEAD]
+    for name, choices in FIELDS:
+        expression = next((text for low, high, text in choices if low <= minor <= high), str(ABSENT))
+        lines.append(f"    OUT({name}, {expression});\n")
+    if minor == 13:
+        lines.extend(f"    OUT({name}, {expression});\n" for name, expression in DEBUG)
+    lines.append("    return 0;\n}\n")
+    return "".join(lines)
+
+
+def measure(python):
+    """{field: number} as the interpreter's own headers have it; None without headers."""
+    folder = include_folder(python)
+    if folder is None:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        source, binary = os.path.join(scratch, "row.c"), os.path.join(scratch, "row")
+        with open(source, "w", encoding="ascii") as out:
+            out.write(program(minor_version(python)))
+        command = [os.environ.get("CC", "cc"), "-std=gnu11", "-w", "-I", folder, "-I",
+                   os.path.join(folder, "internal"), "-o", binary, source]
+        subprocess.run(command, check=True)
+        text = subprocess.run([binary], capture_output=True, text=True, check=True).stdout
+    return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+
+def main():
+    rows = {}
+    for python in sys.argv[1:]:
+        measured = measure(python)
+        if measured is None:
+            print(f"{python}: no headers", file=sys.stderr)
+            continue
+        rows[minor_version(python)] = measured
+    names = [name for name, _ in FIELDS] + [name for name, _ in DEBUG]
+    print(f"{'':24s}" + "".join(f"{'3.%d' % minor:>8s}" for minor in sorted(rows)))
+    for name in names:
+        print(f"{name:24s}" + "".join(f"{rows[minor].get(name, ''):>8}" for minor in sorted(rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* walk.c - the frame chain of the interrupted thread, read on that thread: nothing in it can move meanwhile,
+ * but the tick may have come between two stores that belong together. What is normal then and what is not was
+ * found by single-stepping interpreters and is checked by tests/c/stepper.c:
+ *   - 3.11 and 3.12: while eval is being entered, a frame pushed or a generator switched, the chain is
+ * garbage; the pre-check tells these moments from the pc and the top frame alone, and the tick is put off;
+ *   - second line, every version: types, ranges, entry objects on the stack at rising addresses from sp on,
+ * and all lists ending together. What fails is PY_TORN and none of it is used;
+ *   - odd and right: an entry object without a frame, an instruction one unit before the code, a generator
+ *     being entered or left.
+ * Limits: a thread that runs a subinterpreter on 3.12 and later shows the frames of its first thread state.
+ * Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
+#include "code.h"
+
+#include <stddef.h>
+
+enum {
+    OWNER_GENERATOR = 1,
+    OWNER_ENTRY = 3,      /* from 3.12: no Python frame, but the entry object of an eval activation */
+    EVAL_ENTRY = 256,     /* bytes of the eval function in which the entry object may be half built */
+    SHIM_DISTANCE = 4096, /* 3.12: entry object and cframe are locals of one C frame */
+    THREAD_SIZE = 192,    /* bytes of a PyThreadState that the walk reads, at most */
+};
+
+struct walk {
+    const struct py_runtime *py;
+    const struct py_offsets *o;
+    struct guard *guard;
+    struct py_stack *stack;
+    uint64_t sp;
+    uint64_t code_type;
+    uint64_t marker;  /* the last one met: markers rise */
+    uint32_t room;    /* frames that may still be stored, with those stored */
+    uint32_t frames;  /* Python frames met, stored or not */
+    uint32_t closed;  /* those in finished segments */
+    uint32_t objects; /* frames and entry objects met */
+    int64_t distance; /* 3.12: entry object - cframe, 0 = not known yet */
+};
+
+static uint64_t field(uint64_t object, int32_t offset)
+{
+    return load_word(object + (uint64_t)offset);
+}
+
+static enum py_status torn(struct py_stack *stack, const char *why)
+{
+    stack->frame_count = stack->segment_count = 0;
+    stack->torn = why;
+    return PY_TORN;
+}
+
+static int is_thread(const struct py_offsets *o, uint64_t thread, uint64_t thread_pointer,
+                     struct guard *guard)
+{
+    return thread != 0 && (thread & 7) == 0 && guard_has(guard, thread, THREAD_SIZE) &&
+           field(thread, o->thread_id) == thread_pointer;
+}
+
+/* This thread's PyThreadState, or 0. Up to 3.11 the holder of the GIL is named in the runtime: preferred,
+ * since it may be a subinterpreter's. */
+static uint64_t find_thread(const struct py_runtime *py, uint64_t thread_pointer, struct guard *guard)
+{
+    const struct py_offsets *o = py->offsets;
+    uint64_t runtime = py->symbols.runtime;
+    if (!guard_has(guard, runtime + (uint64_t)o->runtime_main, 8) || field(runtime, o->runtime_main) == 0)
+        return 0; /* not initialised yet, or finalised */
+    if (o->runtime_current >= 0 && guard_has(guard, runtime + (uint64_t)o->runtime_current, 8)) {
+        uint64_t current = field(runtime, o->runtime_current);
+        if (is_thread(o, current, thread_pointer, guard))
+            return current;
+    }
+    int64_t slot = __atomic_load_n(&py->slot, __ATOMIC_RELAXED);
+    if (slot == 0)
+        return 0;
+    uint64_t thread = load_word(thread_pointer + (uint64_t)slot);
+    return is_thread(o, thread, thread_pointer, guard) ? thread : 0;
+}
+
+/* The executed unit, or INT32_MIN when it lies outside the code. */
+static int32_t find_unit(const struct walk *walk, uint64_t frame, uint64_t code)
+{
+    const struct py_offsets *o = walk->o;
+    if (o->code_bytes < 0) {
+        int32_t last = load_int(frame + (uint64_t)o->frame_instr);
+        if (last < 0)
+            return -1;
+        return walk->py->minor < 10 ? last / 2 : last;
+    }
+    int64_t bytes = (int64_t)(field(frame, o->frame_instr) - code - (uint64_t)o->code_bytes);
+    int64_t units = (int64_t)field(code, o->code_units);
+    if ((bytes & 1) != 0 || bytes < -2 || bytes / 2 >= units)
+        return INT32_MIN;
+    return (int32_t)(bytes / 2);
+}
+
+/* Checks a Python frame, whose memory is readable, and stores it. NULL, or why not. */
+static const char *add_frame(struct walk *walk, uint64_t frame)
+{
+    const struct py_offsets *o = walk->o;
+    if (o->frame_owner < 0 && field(frame, o->object_type) != walk->py->symbols.frame_type)
+        return "not a frame object";
+    uint64_t code = field(frame, o->frame_code);
+    if ((code & 7) != 0 || !guard_has(walk->guard, code, (uint32_t)o->code_size) ||
+        field(code, o->object_type) != walk->code_type)
+        return "not a code object";
+    int32_t unit = find_unit(walk, frame, code);
+    if (unit == INT32_MIN)
+        return "instruction outside its code";
+    struct py_stack *stack = walk->stack;
+    if (stack->frame_count < walk->room) {
+        struct py_frame *out = &stack->frames[stack->frame_count++];
+        out->code = code;
+        out->key = py_code_key(o, code, walk->guard);
+        out->unit = unit;
+        out->owner = o->frame_owner >= 0 ? load_byte(frame + (uint64_t)o->frame_owner) : 0;
+    } else {
+        stack->cut = 1;
+    }
+    walk->frames++;
+    return NULL;
+}
+
+static int is_rising(struct walk *walk, uint64_t marker)
+{
+    if (marker < walk->sp || marker <= walk->marker)
+        return 0;
+    walk->marker = marker;
+    return 1;
+}
+
+/* Ends the segment of the frames since the last one. */
+static void close_segment(struct walk *walk, uint64_t marker)
+{
+    struct py_stack *stack = walk->stack;
+    uint32_t from = walk->closed < stack->frame_count ? walk->closed : stack->frame_count;
+    if (stack->segment_count < stack->segment_capacity) {
+        struct py_segment *out = &stack->segments[stack->segment_count++];
+        out->marker = marker;
+        out->first = from;
+        out->count = stack->frame_count - from;
+    } else {
+        stack->frame_count = walk->room = from; /* frames of no segment are of no use */
+        stack->cut = 1;
+    }
+    walk->closed = walk->frames;
+}
+
+/* 3.11, 3.12: the cframe outside `cframe`, whose activation was entered from the frame `previous`; 0 = the
+ * two lists disagree. On 3.12 the entry object lies at a constant distance from its cframe. */
+static uint64_t outer_cframe(struct walk *walk, uint64_t cframe, uint64_t entry, uint64_t previous)
+{
+    const struct py_offsets *o = walk->o;
+    if (o->frame_entry < 0) {
+        int64_t distance = (int64_t)(entry - cframe);
+        if (walk->distance == 0 && distance > -SHIM_DISTANCE && distance < SHIM_DISTANCE)
+            walk->distance = distance;
+        if (distance != walk->distance)
+            return 0;
+    }
+    uint64_t outer = field(cframe, o->cframe_previous);
+    if ((outer & 7) != 0 || !guard_has(walk->guard, outer, 24) || field(outer, o->cframe_current) != previous)
+        return 0;
+    int is_root = field(outer, o->cframe_previous) == 0; /* part of the PyThreadState: anywhere */
+    return is_root == (previous == 0) && (is_root || outer > cframe) ? outer : 0;
+}
+
+/* 3.11: 1 when the frame was entered from C. A generator that passes a throw() on to the one it delegates to
+ * is linked in without an activation of its own, with the flag of its last one. */
+static int is_entered(const struct walk *walk, uint64_t frame, uint64_t cframe, uint64_t previous)
+{
+    const struct py_offsets *o = walk->o;
+    if (load_byte(frame + (uint64_t)o->frame_entry) == 0)
+        return 0;
+    uint64_t outer = field(cframe, o->cframe_previous);
+    return load_byte(frame + (uint64_t)o->frame_owner) != OWNER_GENERATOR || (outer & 7) != 0 ||
+           !guard_has(walk->guard, outer, 24) || field(outer, o->cframe_current) == previous;
+}
+
+/* 3.11 to 3.13. `cframe` is 0 on 3.13. */
+static enum py_status walk_entries(struct walk *walk, uint64_t frame, uint64_t cframe)
+{
+    const struct py_offsets *o = walk->o;
+    int has_entry_flag = o->frame_entry >= 0, open = 0;
+    while (frame != 0) {
+        if (walk->objects++ >= STACK_WALK_MAX) {
+            walk->stack->cut = 1;
+            if (open)
+                close_segment(walk, 0);
+            return PY_OK;
+        }
+        if ((frame & 7) != 0 || !guard_has(walk->guard, frame, (uint32_t)o->frame_size))
+            return torn(walk->stack, "frame not readable");
+        uint64_t previous = field(frame, o->frame_previous);
+        int is_shim = !has_entry_flag && load_byte(frame + (uint64_t)o->frame_owner) >= OWNER_ENTRY;
+        if (!is_shim) {
+            const char *why = add_frame(walk, frame);
+            if (why != NULL)
+                return torn(walk->stack, why);
+        }
+        open = !is_shim && !(has_entry_flag && is_entered(walk, frame, cframe, previous));
+        if (!open) {
+            uint64_t marker = is_shim ? frame : cframe;
+            if (!is_rising(walk, marker))
+                return torn(walk->stack, "entry objects do not rise");
+            close_segment(walk, marker);
+            if (cframe != 0 && (cframe = outer_cframe(walk, cframe, frame, previous)) == 0)
+                return torn(walk->stack, "frames and entry objects disagree");
+        }
+        frame = previous;
+    }
+    if (open)
+        return torn(walk->stack, "no entry object below the last frame");
+    return walk->objects > 0 ? PY_OK : PY_NONE;
+}
+
+/* 3.8 to 3.10: the list of frame objects. A generator that passes a throw() on to the one it delegates to is
+ * made current without its f_back: the list then ends at it and the frames outside are lost. */
+static const char *walk_objects(struct walk *walk, uint64_t frame)
+{
+    uint64_t outermost = 0;
+    for (; frame != 0; outermost = frame, frame = field(frame, walk->o->frame_previous)) {
+        if (walk->objects++ >= STACK_WALK_MAX) {
+            walk->stack->cut = 1;
+            return NULL;
+        }
+        if ((frame & 7) != 0 || !guard_has(walk->guard, frame, (uint32_t)walk->o->frame_size))
+            return "frame not readable";
+        const char *why = add_frame(walk, frame);
+        if (why != NULL)
+            return why;
+    }
+    if (outermost != 0 && field(outermost, walk->o->frame_generator) != 0)
+        return "a generator ends the list";
+    return NULL;
+}
+
+/* 3.10: the entry objects, into the segments' markers. Sets *count to how many there are. */
+static const char *walk_markers(struct walk *walk, uint64_t cframe, uint32_t *count)
+{
+    struct py_stack *stack = walk->stack;
+    *count = 0;
+    for (;;) {
+        if ((cframe & 7) != 0 || !guard_has(walk->guard, cframe, 24))
+            return "entry object not readable";
+        uint64_t outer = field(cframe, walk->o->cframe_previous);
+        if (outer == 0 || *count >= STACK_WALK_MAX)
+            return NULL; /* the outermost is part of the PyThreadState */
+        if (!is_rising(walk, cframe))
+            return "entry objects do not rise";
+        if (*count < stack->segment_capacity)
+            stack->segments[*count].marker = cframe;
+        ++*count;
+        cframe = outer;
+    }
+}
+
+/* 3.10: frames and entry objects are linked and unlinked some instructions apart, so at the innermost end one
+ * list may be longer by one. Paired from the outermost end, every frame gets its own entry object; an
+ * innermost one without gets the marker 0. */
+static enum py_status pair_markers(struct walk *walk, uint32_t markers)
+{
+    struct py_stack *stack = walk->stack;
+    uint32_t limit = STACK_WALK_MAX;
+    uint32_t empty = walk->frames<markers, extra = walk->frames> markers;
+    if (walk->frames == limit || markers == limit)
+        empty = extra = 0;
+    else if (walk->frames + empty != markers + extra)
+        return torn(stack, "frames and entry objects disagree");
+    uint32_t total = walk->frames + empty;
+    uint32_t count = total < stack->segment_capacity ? total : stack->segment_capacity;
+    if (count > stack->frame_count + empty)
+        count = stack->frame_count + empty;
+    if (extra > 0) {
+        for (uint32_t i = count; i-- > 1;)
+            stack->segments[i].marker = stack->segments[i - 1].marker;
+        if (count > 0)
+            stack->segments[0].marker = 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        stack->segments[i].first = i - (i > 0 ? empty : 0);
+        stack->segments[i].count = !(empty && i == 0);
+    }
+    if (count < total)
+        stack->cut = 1;
+    stack->segment_count = count;
+    stack->frame_count = count > empty ? count - empty : 0;
+    return total > 0 ? PY_OK : PY_NONE;
+}
+
+static enum py_status walk_old(struct walk *walk, uint64_t frame, uint64_t cframe)
+{
+    const char *why = walk_objects(walk, frame);
+    if (why != NULL)
+        return torn(walk->stack, why);
+    if (walk->o->thread_cframe < 0) {
+        if (walk->frames > 0)
+            close_segment(walk, 0);
+        return walk->frames > 0 ? PY_OK : PY_NONE;
+    }
+    uint32_t markers;
+    why = walk_markers(walk, cframe, &markers);
+    return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers);
+}
+
+/* 3.11, 3.12: 1 when the top frame may be half linked. Follows no `previous`. */
+static int is_in_transit(const struct walk *walk, uint64_t pc, uint64_t frame)
+{
+    const struct py_offsets *o = walk->o;
+    const struct py_runtime *py = walk->py;
+    int in_eval = py_in_eval(py, pc);
+    if (frame == 0)
+        return in_eval;
+    if (!in_eval && py->eval_ranges > 0)
+        return 0;
+    if ((frame & 7) != 0 || !guard_has(walk->guard, frame, (uint32_t)o->frame_size))
+        return 1;
+    uint32_t owner = load_byte(frame + (uint64_t)o->frame_owner);
+    if (o->frame_entry < 0 && owner >= OWNER_ENTRY)
+        return 0;
+    uint64_t before_first = field(frame, o->frame_code) + (uint64_t)o->code_bytes - 2;
+    return field(frame, o->frame_instr) == before_first ||
+           (owner == OWNER_GENERATOR && field(frame, o->frame_previous) == 0);
+}
+
+/* A sound walk over several entry objects teaches 3.12's distance. The object behind the const is the
+ * engine's own writable one; the word is atomic and takes one value only. */
+static void learn_distance(const struct walk *walk)
+{
+    if (walk->distance != 0 && walk->stack->segment_count > 1)
+        __atomic_store_n((int64_t *)&walk->py->shim_distance, walk->distance, __ATOMIC_RELAXED);
+}
+
+static enum py_status put_off(struct py_stack *stack, int last_try)
+{
+    return last_try ? torn(stack, "in transit") : PY_PUT_OFF;
+}
+
+static enum py_status walk_new(struct walk *walk, uint64_t thread, uint64_t pc, int last_try)
+{
+    const struct py_offsets *o = walk->o;
+    if (o->thread_cframe < 0)
+        return walk_entries(walk, field(thread, o->thread_frame), 0);
+    uint64_t eval = walk->py->symbols.eval;
+    if (eval != 0 && pc - eval < EVAL_ENTRY)
+        return put_off(walk->stack, last_try); /* the cframe is not written yet */
+    uint64_t cframe = field(thread, o->thread_cframe);
+    if ((cframe & 7) != 0 || !guard_has(walk->guard, cframe, 24))
+        return torn(walk->stack, "entry object not readable");
+    uint64_t frame = field(cframe, o->cframe_current);
+    if (is_in_transit(walk, pc, frame))
+        return put_off(walk->stack, last_try);
+    walk->distance = __atomic_load_n(&walk->py->shim_distance, __ATOMIC_RELAXED);
+    int64_t known = walk->distance;
+    enum py_status status = walk_entries(walk, frame, cframe);
+    if (status == PY_OK && known == 0)
+        learn_distance(walk);
+    return status;
+}
+
+enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uint64_t sp, uint64_t pc,
+                       int last_try, struct guard *guard, struct py_stack *stack)
+{
+    const struct py_offsets *o = py->offsets;
+    stack->frame_count = stack->segment_count = 0;
+    stack->cut = 0;
+    stack->torn = NULL;
+    stack->minor = py->minor;
+    if (o == NULL)
+        return PY_NONE;
+    guard_refresh(guard);
+    uint64_t thread = find_thread(py, thread_pointer, guard);
+    if (thread == 0)
+        return PY_NONE;
+    struct walk walk = {.py = py, .o = o, .guard = guard, .stack = stack, .sp = sp};
+    walk.code_type = py->symbols.code_type;
+    walk.room = stack->frame_capacity;
+    if (o->frame_owner >= 0)
+        return walk_new(&walk, thread, pc, last_try);
+    uint64_t cframe = o->thread_cframe >= 0 ? field(thread, o->thread_cframe) : 0;
+    return walk_old(&walk, field(thread, o->thread_frame), cframe);
+}
+
+int py_in_eval(const struct py_runtime *py, uint64_t pc)
+{
+    for (int i = 0; i < py->eval_ranges; i++)
+        if (pc >= py->eval_low[i] && pc < py->eval_high[i])
+            return 1;
+    return 0;
+}
