@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""A short choice of CPython's own tests under the library; all of them run in tests/soak/cpython_suite.py."""
+
+import sys
+
+import pytest
+
+import harness
+
+sys.path.insert(0, str(harness.ROOT / "tests" / "soak"))
+
+import cpython_suite  # noqa: E402
+
+# Quick ones that meet what a guest can spoil: forks, dispositions, masks, interrupted calls, descriptors.
+CHOICE = {
+    "test_fork1": [],
+    "test_signal": ["PosixTests", "WakeupFDTests", "SiginterruptTest", "PendingSignalsTests"],
+    "test_posix": ["test_close_file", "test_pidfd_open", "TestPosixSpawn"],
+    "test_subprocess": ["test_pass_fds*", "test_close_fds*", "test_restore_signals*"],
+    "test_threading": ["test_main_thread_after_fork*", "test_daemon_threads*", "test_finalize*"],
+}
+
+
+def has_test_package(python):
+    run = harness.run([python, "-c", "import test.test_fork1, test.libregrtest"])
+    return run.status == 0
+
+
+@pytest.mark.parametrize("test", list(CHOICE))
+def test_same_results(test, library):
+    python = harness.newest_of(12)
+    if python is None or not has_test_package(python):
+        pytest.skip("no Python 3.12 with its test package found")
+    cases, flaky, result = cpython_suite.compare(python, test, ["poll"], match=CHOICE[test])
+    assert cases > 1 and not result["poll"], result["poll"]
+    print(test, cases, "cases; flaky:", flaky)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The library as a file: what the handler's objects import, what the library exports, needs and weighs."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+
+# Objects whose code runs in the signal handler.
+HANDLER_OBJECTS = ["engine/handler*.o", "engine/rerun*.o", "native/unwind*.o", "python/*.o", "braid.o", "core/*.o"]
+# Objects whose code runs in the raw helper thread, which has no libc state.
+HELPER_OBJECTS = ["engine/helper*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
+
+# libc functions that are pure: they touch their arguments only. memcpy and its like are bound at load (-z now).
+PURE = {"memcpy", "memset", "memmove", "memcmp", "strlen", "_GLOBAL_OFFSET_TABLE_"}
+# Not in the handler or helper: functions of the same objects that run at start or at report time. Each is named
+# here with the object that may import it.
+OUTSIDE = {
+    "python/attach.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "pthread_self", "dlsym"},
+}
+OURS = re.compile(
+    r"(os|ring|varint|checksum|error|libs|cfi|unwind|py|guard|offsets|braid|writer|intern|engine|handler|helper|clock"
+    r"|threads|guest|rerun|profiles|api|hooks|process|arena|elf|code|line|walk|rule|fork)(_\w+)?$"
+)
+
+EXPORTS = re.compile(r"profiler_\w+$|pthread_create$|sigaction$|signal$")
+NEEDED = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"}
+SIZE_LIMIT = 200 * 1024
+
+
+def undefined(path):
+    listed = subprocess.run(["nm", "-u", str(path)], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return {line.split()[-1].split("@")[0] for line in listed.splitlines()}
+
+
+def foreign(patterns):
+    """{object: symbols} that are neither ours nor pure."""
+    found = {}
+    folder = harness.BUILD / "obj"
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            name = str(path.relative_to(folder))
+            rest = {symbol for symbol in undefined(path) if symbol not in PURE and not OURS.match(symbol)}
+            rest -= OUTSIDE.get(name, set())
+            if rest:
+                found[name] = sorted(rest)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def tools(library):
+    if shutil.which("nm") is None:
+        pytest.skip("nm (binutils) is not installed")
+
+
+@pytest.mark.parametrize("patterns", [HANDLER_OBJECTS, HELPER_OBJECTS], ids=["handler", "helper"])
+def test_imports(patterns):
+    folder = harness.BUILD / "obj"
+    assert any(list(folder.glob(pattern)) for pattern in patterns)
+    assert foreign(patterns) == {}
+
+
+def test_the_check_sees_a_forbidden_import(tmp_path):
+    """The check itself can fail: an object that calls malloc is foreign."""
+    source = tmp_path / "bad.c"
+    source.write_text("#include <stdlib.h>\nvoid *f(void); void *f(void) { return malloc(7); }\n")
+    subprocess.run(["cc", "-c", "-o", str(tmp_path / "bad.o"), str(source)], check=True)
+    rest = {symbol for symbol in undefined(tmp_path / "bad.o") if symbol not in PURE and not OURS.match(symbol)}
+    assert rest == {"malloc"}
+
+
+def test_no_thread_local_storage_is_lazy():
+    """Dynamic thread-locals may allocate at first use in the handler."""
+    listed = subprocess.run(["readelf", "-rW", str(harness.LIBRARY)], stdout=subprocess.PIPE).stdout.decode()
+    assert "DTPMOD" not in listed and "TLSDESC" not in listed
+    assert "__tls_get_addr" not in undefined(harness.LIBRARY)
+
+
+def test_everything_is_bound_at_load():
+    listed = subprocess.run(["readelf", "-dW", str(harness.LIBRARY)], stdout=subprocess.PIPE).stdout.decode()
+    assert re.search(r"\bNOW\b", listed)
+    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", listed))
+    assert needed <= NEEDED
+
+
+def test_exports():
+    command = ["nm", "-D", "--defined-only", str(harness.LIBRARY)]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    names = [line.split()[-1].split("@")[0] for line in listed.splitlines()]
+    assert [name for name in names if not EXPORTS.match(name)] == []
+    header = (harness.ROOT / "include" / "profiler.h").read_text()
+    declared = set(re.findall(r"PROFILER_API[^;(]*?\b(profiler_\w+)\(", header))
+    assert declared - set(names) == set(), "declared, but not exported"
+    assert {name for name in names if name.startswith("profiler_")} - declared == set(), "exported, not declared"
+
+
+def test_size_stripped(tmp_path):
+    stripped = tmp_path / "libprofiler.so"
+    subprocess.run(["strip", "-o", str(stripped), str(harness.LIBRARY)], check=True)
+    size = stripped.stat().st_size
+    print(f"stripped: {size} bytes")
+    assert size <= SIZE_LIMIT
