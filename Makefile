@@ -16,7 +16,27 @@ SOURCES := $(filter-out src/symbols/%,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 TESTS := $(patsubst tests/c/test_%.c,$(BUILD)/test_%,$(wildcard tests/c/test_*.c))
 
-all: $(BUILD)/libprofiler.so
+# What the Python side needs: rich for the demo's console; the rest for the tests. Pinned: a new linter must not
+# fail an old commit.
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+PACKAGES := rich==13.9.4 pytest==8.3.4 ruff==0.8.6 mypy==1.14.1 clang-format==14.0.6
+
+all: $(BUILD)/libprofiler.so symbols
+
+# Names for reports; without libdw's headers they come from ELF symbol tables.
+SYMBOL_SOURCES := $(wildcard src/symbols/*.c)
+symbols:
+	@if echo '#include <elfutils/libdwfl.h>' | $(CC) -E - >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory $(BUILD)/libprofiler-symbols.so; \
+	else \
+	    echo "plait: no elfutils/libdwfl.h (libdw-dev): reports will use ELF symbol tables alone"; \
+	fi
+
+$(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) include/profiler.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
+	    -ldw -ldl -lpthread
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -35,8 +55,34 @@ $(BUILD)/test_%: tests/c/test_%.c $(BUILD)/libprofiler.a tests/c/check.h
 test-c: $(TESTS)
 	@set -e; for test in $(TESTS); do echo "== $$test"; $$test; done
 
+# ---- the two commands, and what they need ----
+
+system:
+	@CC="$(CC)" PYTHON="$(PYTHON)" tools/system.sh
+
+venv: system
+	@$(PYTHON) tools/make_venv.py $(VENV) $(PACKAGES)
+
+demo: system
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/make_venv.py $(VENV) $(PACKAGES) || echo "plait: going on without .venv: plain text only"
+	@python=$(VENV_PYTHON); [ -x $$python ] || python=$(PYTHON); sh demo/demo.sh $$python $(BUILD)/demo
+
+test: venv
+	@$(MAKE) --no-print-directory all $(TESTS)
+	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --cc "$(CC)"
+
+lint: venv
+	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --cc "$(CC)" --only style
+
+bench: venv all
+	@$(VENV_PYTHON) bench/run.py
+
+soak: venv all
+	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
+
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all test-c clean
+.PHONY: all symbols test-c system venv demo test lint bench soak clean
 -include $(OBJECTS:.o=.d)

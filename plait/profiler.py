@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """`plait.Profiler`: a part of this program as a profile, which is an interval of one running sampler.
 
-Profiles nest, overlap and run in several threads at once. Imported by profiled programs: standard library only.
+Profiles nest, overlap and run in several threads at once. Profiled programs import it, so:
+standard library only.
 """
 
 import functools
 import inspect
 import threading
-import types
 from types import TracebackType
 from typing import Any, Callable, Generator, Optional, Type, TypeVar
 
@@ -65,8 +65,8 @@ class Profile:
 class Profiler:
     """Profiles what runs inside `with profiler:`, between start() and stop(), or in functions it decorates.
 
-    Everything that ran inside it since the last start() is one profile; a decorated function adds its calls to
-    it, a coroutine or generator only the time in which it runs. `threads="current"` keeps the starting
+    Everything that ran inside it since the last start() is one profile; a decorated function adds its calls
+    to it, a coroutine or generator only the time in which it runs. `threads="current"` keeps the starting
     thread's samples only. Written reports hold the profile up to now.
     """
 
@@ -172,8 +172,8 @@ class Profiler:
 def wrap(function: Function, session: Callable[[], Any]) -> Function:
     """`function` with its body inside session(): an object with resume, pause and close.
 
-    A plain call is resume, body, pause, close. A coroutine, generator or async generator resumes the session at
-    each step of its own and pauses it at each suspension: what others do meanwhile is not in it.
+    A plain call is resume, body, pause, close. A coroutine, generator or async generator resumes the session
+    at each step of its own and pauses it at each suspension: what others do meanwhile is not in it.
     """
     made: Any
     if inspect.isasyncgenfunction(function):
@@ -182,7 +182,7 @@ def wrap(function: Function, session: Callable[[], Any]) -> Function:
 
         @functools.wraps(function)
         async def made(*args: Any, **kwargs: Any) -> Any:
-            return await _steps(function(*args, **kwargs), session(), True)
+            return await _Steps(function(*args, **kwargs), session(), True)
 
     elif inspect.isgeneratorfunction(function):
 
@@ -214,13 +214,13 @@ def _wrap_async_generator(function: Callable[..., Any], session: Callable[[], An
         try:
             while True:
                 try:
-                    item = await _steps(step, opened, False)
+                    item = await _Steps(step, opened, False)
                 except StopAsyncIteration:
                     return
                 try:
                     value = yield item
                 except GeneratorExit:
-                    await _steps(body.aclose(), opened, False)
+                    await _Steps(body.aclose(), opened, False)
                     raise
                 except BaseException as error:
                     step = body.athrow(error)
@@ -232,9 +232,8 @@ def _wrap_async_generator(function: Callable[..., Any], session: Callable[[], An
     return made
 
 
-@types.coroutine
 def _steps(body: Any, session: Any, close: bool) -> Generator[Any, Any, Any]:
-    """Drives a generator or coroutine as `yield from` would (PEP 380), the session open only while it runs."""
+    """Drives a generator or coroutine as `yield from` would (PEP 380); the session is open while it runs."""
     value: Any = None
     error: Optional[BaseException] = None
     try:
@@ -261,3 +260,13 @@ def _steps(body: Any, session: Any, close: bool) -> Generator[Any, Any, Any]:
     finally:
         if close:
             session.close()
+
+
+class _Steps:
+    """The same for `await`."""
+
+    def __init__(self, body: Any, session: Any, close: bool) -> None:
+        self._steps = _steps(body, session, close)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._steps

@@ -19,7 +19,7 @@ _TABLES: Dict[str, Tuple[Any, str]] = {
     "samples": (_library.Sample, "sample_count"),
     "threads": (_library.Thread, "thread_count"),
 }
-_FORMATS = {_library.c_uint32: "I", _library.c_uint64: "Q", _library.c_int64: "q"}
+_FORMATS: Dict[Any, Any] = {ctypes.c_uint32: "I", ctypes.c_uint64: "Q", ctypes.c_int64: "q"}
 
 _symbols: List[Tuple[Any, str]] = []
 
@@ -44,7 +44,11 @@ def _open_symbolizer(library: _library.Library) -> Tuple[Any, str]:
             reason = "no memory for libdw"
         except OSError as error:
             reason = str(error)
-    return library.symbolizer_elf(), "native names from symbol tables only: no lines, no inlining (%s)" % reason
+    return library.symbolizer_elf(), "native names from symbol tables only: no lines (%s)" % reason
+
+
+def _text(value: Optional[bytes]) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 class Recording:
@@ -99,7 +103,7 @@ class Recording:
         known = self._decoded.get(number)
         if known is None:
             self._opened()
-            known = (self._strings[number] or b"").decode("utf-8", "replace")
+            known = _text(self._strings[number])
             self._decoded[number] = known
         return known
 
@@ -127,10 +131,8 @@ class Recording:
         """Header fields, counters and notes, in the file's order."""
         key, value = ctypes.c_char_p(), ctypes.c_char_p()
         index = 0
-        while self._library.recording_field(
-            self._opened(), index, ctypes.byref(key), ctypes.byref(value)
-        ):
-            yield (key.value or b"").decode("utf-8", "replace"), (value.value or b"").decode("utf-8", "replace")
+        while self._library.recording_field(self._opened(), index, ctypes.byref(key), ctypes.byref(value)):
+            yield _text(key.value), _text(value.value)
             index += 1
 
     def notes(self) -> List[str]:
@@ -165,6 +167,4 @@ class Recording:
         self._library.check(self._library.recording_summary(self._opened(), _library.text(path)))
 
     def write_folded(self, path: Any, hidden: bool = False) -> None:
-        self._library.check(
-            self._library.recording_folded(self._opened(), _library.text(path), int(hidden))
-        )
+        self._library.check(self._library.recording_folded(self._opened(), _library.text(path), int(hidden)))

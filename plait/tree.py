@@ -15,7 +15,7 @@ class Hot(NamedTuple):
 
     place: int
     weight: int
-    count: int
+    samples: int
     total_weight: int
 
 
@@ -24,7 +24,7 @@ class Path(NamedTuple):
 
     places: Tuple[int, ...]
     weight: int
-    count: int
+    samples: int
     instructions: int
     memory: int
 

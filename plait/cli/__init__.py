@@ -6,12 +6,13 @@ A mistake of the user's is one line on stderr and exit code 2, never a traceback
 
 import argparse
 import sys
-from typing import List, Optional
+from types import ModuleType
+from typing import Dict, List, Optional
 
 from .._library import ProfilerError
 from . import report, run
 
-VERBS = {"run": run, "record": run, "report": report, "view": report}
+VERBS: Dict[str, ModuleType] = {"run": run, "record": run, "report": report, "view": report}
 ALIASES = {"record": "run", "view": "report"}
 
 
@@ -36,7 +37,7 @@ def _dispatch(words: List[str]) -> int:
         if name not in ALIASES:
             verbs.add_parser(name, help=verb.HELP, add_help=False)
     if words and words[0] in VERBS:
-        return VERBS[words[0]].main(words[1:])
+        return int(VERBS[words[0]].main(words[1:]))
     chosen = parser.parse_args(words)
     if chosen.version:
         from .. import __version__

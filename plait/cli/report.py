@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("-o", "--output", metavar="OUT", help="write here; its extension chooses the format")
     result.add_argument("-f", "--format", choices=sorted(outputs.FORMATS))
     result.add_argument("--hidden", action="store_true", help="show interpreter plumbing too")
-    result.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="lines of the console report (20)")
+    result.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="lines to show (20)")
     return result
 
 

@@ -33,10 +33,12 @@ def parser() -> argparse.ArgumentParser:
         "                 [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
         description="Runs a program under the profiler and says where its time went.",
     )
-    result.add_argument("-o", "--output", metavar="FILE", help="the recording (default: PROGRAM-TIME-PID.plait)")
-    result.add_argument("-r", "--rate", default="0", metavar="HZ", help="samples a second, 1 to 20000 or 1khz")
+    result.add_argument("-o", "--output", metavar="FILE", help="the recording (PROGRAM-TIME-PID.plait)")
+    result.add_argument("-r", "--rate", default="0", metavar="HZ", help="samples a second (1000; also 1khz)")
     result.add_argument("--clock", choices=("auto", "perf", "poll", "posix"), default="auto")
-    result.add_argument("-d", "--depth", type=int, default=0, metavar="FRAMES", help="frames kept of a stack (128)")
+    result.add_argument(
+        "-d", "--depth", type=int, default=0, metavar="FRAMES", help="frames of a stack (128)"
+    )
     result.add_argument("--python", metavar="EXE", help="the interpreter for scripts and modules")
     result.add_argument("-q", "--quiet", action="store_true", help="print nothing of plait's own")
     result.add_argument("--force", action="store_true", help="replace an existing FILE")
@@ -45,10 +47,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: List[str]) -> int:
     own, target = split(words)
+    as_it_is = target[:1] == ["--"]
+    target = target[1:] if as_it_is else target
     chosen = parser().parse_args(own)
     if not target:
         raise ValueError("what should run? plait run script.py ARGS | -m MODULE ARGS | PROGRAM ARGS")
-    command = command_line(target, chosen.python)
+    command = command_line(target, chosen.python, as_it_is)
     rate = parse_rate(chosen.rate)
     if chosen.depth and not 2 <= chosen.depth <= 4096:
         raise ValueError("--depth takes 2 to 4096 frames, not %d" % chosen.depth)
@@ -68,19 +72,19 @@ def main(words: List[str]) -> int:
 
 
 def split(words: List[str]) -> Tuple[List[str], List[str]]:
-    """plait's own options, and the program with its arguments."""
+    """plait's own options; then the program with its arguments, after "--" if that was typed."""
     index = 0
     while index < len(words):
         word = words[index]
         if word == "--":
-            return words[:index], words[index + 1 :]
+            return words[:index], words[index:]
         if word == "-m" or not word.startswith("-") or word == "-":
             return words[:index], words[index:]
         index += 2 if word in _WITH_VALUE else 1
     return words, []
 
 
-def command_line(target: List[str], python: Optional[str]) -> List[str]:
+def command_line(target: List[str], python: Optional[str], as_it_is: bool) -> List[str]:
     """What to execute; its first word is a path. What can't run is an error before anything starts."""
     name = target[0]
     if name == "-m":
@@ -88,7 +92,8 @@ def command_line(target: List[str], python: Optional[str]) -> List[str]:
             raise ValueError("-m needs the name of a module")
         return [interpreter(python)] + target
     executable = os.path.isfile(name) and os.access(name, os.X_OK)
-    if os.path.isfile(name) and not executable or name.endswith(_PYTHON_ENDINGS) or os.path.isdir(name):
+    script = name.endswith(_PYTHON_ENDINGS) or os.path.isdir(name) or os.path.isfile(name) and not executable
+    if script and not (as_it_is and executable):
         if not os.path.exists(name):
             raise ValueError("no such script: %s" % name)
         if not os.access(name, os.R_OK):
@@ -149,7 +154,7 @@ def output_path(asked: Optional[str], target: List[str], force: bool) -> str:
 
 
 def preload_path() -> Tuple[Optional[str], str]:
-    """The library as LD_PRELOAD takes it: through a link where its path has characters that split or expand."""
+    """The library as LD_PRELOAD takes it: through a link where its path would be split or expanded."""
     path = _library.find("libprofiler.so")
     if path is None:
         raise ValueError("libprofiler.so is neither in the package nor in build/: type `make`")

@@ -33,5 +33,7 @@ def format_of(path: Optional[str]) -> str:
     return _EXTENSIONS[ending]
 
 
-def write(name: str, recording: Recording, path: Optional[str], hidden: bool = False, limit: int = 20) -> None:
+def write(
+    name: str, recording: Recording, path: Optional[str], hidden: bool = False, limit: int = 20
+) -> None:
     FORMATS[name](recording, path, Options(hidden, limit))

@@ -72,7 +72,11 @@ def verdict(recording: Recording, tree: Tree) -> List[str]:
         "%s lost" % _share(table.lost, table.lost + table.total_count),
         "%s degraded" % _share(degraded(recording), table.total_count),
     ]
-    unnamed = ["%s samples have a Python function without a name" % _grouped(table.unnamed)] if table.unnamed else []
+    unnamed = (
+        []
+        if not table.unnamed
+        else ["%s samples in Python functions without a name" % _grouped(table.unnamed)]
+    )
     return [", ".join(words)] + unnamed + recording.notes()
 
 
@@ -84,7 +88,8 @@ def degraded(recording: Recording) -> int:
         bits |= names.get(name, 0)
     if not any(recording.table.flag_count):
         return 0
-    return sum(count for flags, count in Counter(recording.column("samples", "flags")).items() if flags & bits)
+    found = Counter(recording.column("samples", "flags"))
+    return sum(count for flags, count in found.items() if flags & bits)
 
 
 def _flag_bits(recording: Recording) -> Dict[str, int]:
@@ -99,7 +104,8 @@ def hot_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:
         if not hot.weight:
             break
         name, where = describe(recording, places[hot.place])
-        rows.append(("%.1f%%" % (100 * hot.weight / whole), "%.1f%%" % (100 * hot.total_weight / whole), name, where))
+        own, total = 100 * hot.weight / whole, 100 * hot.total_weight / whole
+        rows.append(("%.1f%%" % own, "%.1f%%" % total, name, where))
     return rows
 
 
@@ -112,7 +118,9 @@ def describe(recording: Recording, place: Any) -> Tuple[str, str]:
     if place.kind == NATIVE and not name:
         name = "%s+0x%x" % (os.path.basename(module) or "?", place.address)
     if file:
-        return printable(name), printable("%s:%d" % (_short(file), place.line) if place.line else _short(file))
+        return printable(name), printable(
+            "%s:%d" % (_short(file), place.line) if place.line else _short(file)
+        )
     return printable(name), printable(os.path.basename(module))
 
 
@@ -121,9 +129,10 @@ def path_lines(recording: Recording, tree: Tree, limit: int) -> List[str]:
     places = recording.rows("places")
     lines = ["", "Hottest paths (leaf first):"]
     for rank, path in enumerate(tree.paths(limit), 1):
-        lines.append("%3d. [%.1f%%] %s samples%s" % (
-            rank, 100 * path.weight / whole, _grouped(path.count), _extras(recording, path)
-        ))
+        lines.append(
+            "%3d. [%.1f%%] %s samples%s"
+            % (rank, 100 * path.weight / whole, _grouped(path.samples), _extras(recording, path))
+        )
         for place in path.places[:_PATH_FRAMES]:
             lines.append("       -> %s  %s" % describe(recording, places[place]))
         if len(path.places) > _PATH_FRAMES:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libprofiler-symbols.so against programs that know their own lines: functions, inlining, C++ names, fallbacks."""
+"""libprofiler-symbols.so against programs that know their own lines: functions, inlining, C++, fallbacks."""
 
 import ctypes
 import os
@@ -100,7 +100,7 @@ def build(folder: Any, source: str, name: str, *flags: str) -> str:
 
 
 def address_of(program: str, symbol: str) -> int:
-    table = subprocess.run(["nm", program], check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    table = subprocess.run(["nm", program], check=True, stdout=subprocess.PIPE, text=True).stdout
     found = re.search(r"^([0-9a-f]+) \w %s$" % re.escape(symbol), table, re.M)
     assert found, table
     return int(found.group(1), 16)
@@ -191,12 +191,12 @@ def test_it_exports_two_functions_and_needs_no_cxx() -> None:
     if path is None:
         pytest.skip("libprofiler-symbols.so was not built: libdw's headers are missing")
     table = subprocess.run(
-        ["nm", "-D", "--defined-only", path], check=True, stdout=subprocess.PIPE, universal_newlines=True
+        ["nm", "-D", "--defined-only", path], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     assert sorted(line.split()[-1] for line in table.splitlines()) == [
         "profiler_symbols_close",
         "profiler_symbols_open",
     ]
-    needed = subprocess.run(["ldd", path], check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    needed = subprocess.run(["ldd", path], check=True, stdout=subprocess.PIPE, text=True).stdout
     assert "libstdc++" not in needed
     assert os.path.basename(path) == "libprofiler-symbols.so"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""All the tests: C programs, fuzzing for a moment, style and types, pytest. Ends with `N passed, N failed`.
+
+Goes on after a failure, so that one run shows them all. Run by `make test`, inside .venv.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from glob import glob
+from typing import Dict, List, Optional
+
+FUZZ_SECONDS = 20
+PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench"] + sorted(glob("*.py"))
+TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.passed = self.failed = self.skipped = 0
+        self.failures: List[str] = []
+
+    def add(self, name: str, passed: int, failed: int, skipped: int = 0) -> None:
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        if failed:
+            self.failures.append(name)
+
+    def skip(self, name: str, why: str) -> None:
+        self.skipped += 1
+        print("skipped %s: %s" % (name, why), flush=True)
+
+
+def call(
+    command: List[str], environment: Optional[Dict[str, str]] = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+    )
+
+
+def counted(output: str, word: str) -> int:
+    found = re.findall(r"(\d+) %s" % word, output.strip().splitlines()[-1] if output.strip() else "")
+    return int(found[-1]) if found else 0
+
+
+def run(tally: Tally, name: str, command: List[str], counts: bool = False) -> None:
+    """One step: silent when all is well; its output when not. `counts`: it says itself how many passed."""
+    start = time.monotonic()
+    done = call(command, dict(os.environ, PYTHONPATH="."))
+    output = done.stdout
+    print("== %s (%.0f s)" % (name, time.monotonic() - start), flush=True)
+    bad = done.returncode not in (0, 5)  # 5: pytest found no test
+    for line in output.splitlines():
+        if bad or line.lower().startswith("skipped"):
+            print(line)
+    if not counts:
+        tally.add(name, int(not bad), int(bad))
+        return
+    failed = counted(output, "failed") + counted(output, "errors?")
+    tally.add(name, counted(output, "passed"), max(failed, int(bad)), counted(output, "skipped"))
+
+
+def c_tests(tally: Tally, build: str) -> None:
+    for source in sorted(glob("tests/c/test_*.c")):
+        name = os.path.basename(source)[:-2]
+        run(tally, name, [os.path.join(build, name)], counts=True)
+
+
+def fuzzing(tally: Tally, build: str) -> None:
+    """Each fuzz target for a moment, with clang's libFuzzer and the address sanitizer."""
+    targets = sorted(glob("tests/fuzz/fuzz_*.c"))
+    clang = shutil.which("clang")
+    probe = os.path.join(build, "fuzz", "probe.c")
+    os.makedirs(os.path.dirname(probe), exist_ok=True)
+    with open(probe, "w") as file:
+        file.write("int LLVMFuzzerTestOneInput(const char *d, long n) { return n < 0 && d; }\n")
+    flags = ["-g", "-O1", "-fsanitize=fuzzer,address", "-std=c11", "-D_GNU_SOURCE", "-Iinclude", "-Isrc"]
+    if clang is None or call([clang, *flags, "-o", probe[:-2], probe]).returncode != 0:
+        tally.skip("fuzzing", "clang with libFuzzer is not here")
+        return
+    sources = [path for path in glob("src/*.c") + glob("src/*/*.c") if not path.startswith("src/symbols/")]
+    for target in targets:
+        name = os.path.basename(target)[:-2]
+        program = os.path.join(build, "fuzz", name)
+        corpus = program + ".corpus"
+        os.makedirs(corpus, exist_ok=True)
+        made = call([clang, *flags, "-o", program, target, *sources, "-lm", "-lpthread", "-ldl"])
+        if made.returncode != 0:
+            print(made.stdout)
+            tally.add(name, 0, 1)
+            continue
+        limit = ["-max_total_time=%d" % FUZZ_SECONDS, "-rss_limit_mb=2048", "-timeout=10", "-verbosity=0"]
+        run(tally, name, [program, corpus, *limit, "-artifact_prefix=%s." % program])
+
+
+def style(tally: Tally) -> None:
+    bin_folder = os.path.dirname(sys.executable)
+    present = [path for path in PYTHON_FILES if os.path.exists(path)]
+    run(tally, "ruff", [sys.executable, "-m", "ruff", "check", "--quiet", *present])
+    run(tally, "mypy", [sys.executable, "-m", "mypy", "--strict", *[p for p in TYPED if os.path.exists(p)]])
+    formatter = os.path.join(bin_folder, "clang-format")
+    if not os.path.exists(formatter):
+        tally.skip("clang-format", "not in .venv")
+        return
+    files = sorted(glob("src/**/*.[ch]", recursive=True) + glob("include/*.h") + glob("tests/c/*.[ch]"))
+    run(tally, "clang-format", [formatter, "--dry-run", "--Werror", *files])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--cc", default="cc")
+    parser.add_argument("--only", choices=("c", "fuzz", "style", "py"))
+    chosen = parser.parse_args()
+    tally = Tally()
+    if chosen.only in (None, "c"):
+        c_tests(tally, chosen.build)
+    if chosen.only in (None, "style"):
+        style(tally)
+    if chosen.only in (None, "py"):
+        run(tally, "pytest", [sys.executable, "-m", "pytest", "-q", "-rs", "tests/py"], counts=True)
+        if os.path.exists("test_profiler.py"):
+            run(tally, "test_profiler.py", [sys.executable, "test_profiler.py"], counts=True)
+    if chosen.only in (None, "fuzz"):
+        fuzzing(tally, chosen.build)
+    for name in tally.failures:
+        print("FAILED %s" % name)
+    print("%d passed, %d failed, %d skipped" % (tally.passed, tally.failed, tally.skipped))
+    return int(tally.failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
