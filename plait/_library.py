@@ -197,7 +197,7 @@ class Library:
 
     def __init__(self, path: Optional[str] = None) -> None:
         self.path = path
-        self._dll = _preloaded() if path is None else None
+        self._dll = _preloaded()
         if self._dll is None:
             self.path = path or find("libprofiler.so")
             if self.path is None:
@@ -238,10 +238,10 @@ def _preloaded() -> Optional[ctypes.CDLL]:
 _loaded: List[Library] = []
 
 
-def load() -> Library:
-    """The process's library, loaded at the first call."""
+def load(path: Optional[str] = None) -> Library:
+    """The process's library, loaded at the first call; there is one sampler, so the first `path` counts."""
     if not _loaded:
-        _loaded.append(Library())
+        _loaded.append(Library(path))
     return _loaded[0]
 
 

@@ -64,8 +64,7 @@ def main(words: List[str]) -> int:
         settings.update({"depth": str(chosen.depth)} if chosen.depth else {})
         status = execute(command, environment(library, settings))
     finally:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     if not chosen.quiet:
         show(output)
     return leave(status)
@@ -164,6 +163,11 @@ def preload_path() -> Tuple[Optional[str], str]:
     link = os.path.join(folder, "libprofiler.so")
     os.symlink(path, link)
     return folder, link
+
+
+def remove(folder: Optional[str]) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment(library: str, settings: Dict[str, str]) -> Dict[str, str]:
