@@ -37,6 +37,15 @@ int buffer_add(struct buffer *buffer, const void *bytes, size_t size)
     return 1;
 }
 
+void *buffer_new(struct buffer *buffer, size_t size)
+{
+    if (!buffer_room(buffer, size))
+        return NULL;
+    unsigned char *bytes = buffer->bytes + buffer->used;
+    buffer->used += size;
+    return memset(bytes, 0, size);
+}
+
 void buffer_clear(struct buffer *buffer)
 {
     if (buffer->room > BUFFER_KEEP)

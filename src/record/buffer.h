@@ -16,6 +16,8 @@ struct buffer {
 int buffer_room(struct buffer *buffer, size_t more);
 /* Appends `size` bytes: 1, or 0 without memory. */
 int buffer_add(struct buffer *buffer, const void *bytes, size_t size);
+/* Appends `size` zero bytes and returns where they are (valid until the buffer grows), or NULL. */
+void *buffer_new(struct buffer *buffer, size_t size);
 /* Forgets the content; large buffers give their memory back. */
 void buffer_clear(struct buffer *buffer);
 void buffer_free(struct buffer *buffer);
