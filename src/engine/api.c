@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/* api.c - start, stop and state: include/profiler.h over the engine. One mutex orders all calls; the handler
+ * and the helper never take it. */
+#include "engine.h"
+
+#include "../os/os.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VERSION "0.1.0"
+
+struct engine engine = {.restart_timer = -1, .unmapped = 1};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct error last_error;
+static char field_text[8192];
+
+void api_lock(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+void api_unlock(void)
+{
+    pthread_mutex_unlock(&mutex);
+}
+
+int api_fail(const struct error *error)
+{
+    last_error = *error;
+    return error->code;
+}
+
+const char *profiler_error(void)
+{
+    return last_error.text;
+}
+
+const char *profiler_version(void)
+{
+    return VERSION;
+}
+
+/* ---- settings ---- */
+
+static int same(const char *asked, const char *running)
+{
+    return asked == NULL || strcmp(asked, "auto") == 0 || strcmp(asked, running) == 0;
+}
+
+static int check_options(const struct profiler_options *o, struct error *error)
+{
+    if (o->size != sizeof *o)
+        return error_set(error, PROFILER_BAD_OPTION, 0, "options.size is not the size of this version");
+    if (o->rate > 20000)
+        return error_set(error, PROFILER_BAD_OPTION, 0, "rate %d Hz: it must be 1 to 20000", (int)o->rate);
+    if (o->depth == 1 || o->depth > STACK_DEPTH_MAX)
+        return error_set(error, PROFILER_BAD_OPTION, 0, "depth %d: it must be 2 to %d", (int)o->depth,
+                         STACK_DEPTH_MAX);
+    if (!same(o->clock, "perf") && !same(o->clock, "poll") && !same(o->clock, "posix"))
+        return error_set(error, PROFILER_BAD_OPTION, 0, "clock %s: there are perf, poll, posix and auto",
+                         o->clock);
+    if (!same(o->mode, "cpu"))
+        return error_set(error, PROFILER_BAD_OPTION, 0, "mode %s: there is cpu", o->mode);
+    if (o->threads != NULL && strcmp(o->threads, "all") != 0 && strcmp(o->threads, "current") != 0)
+        return error_set(error, PROFILER_BAD_OPTION, 0, "threads %s: there are all and current", o->threads);
+    return 0;
+}
+
+static int set_output(const struct profiler_options *o, struct error *error)
+{
+    static unsigned counter;
+    engine.temporary = o->output == NULL;
+    engine.overwrite = o->overwrite != 0;
+    const char *folder = getenv("TMPDIR");
+    int length;
+    if (o->output != NULL && o->output[0] == '/')
+        length = snprintf(engine.output, sizeof engine.output, "%s", o->output);
+    else if (o->output != NULL) {
+        char here[2048];
+        if (getcwd(here, sizeof here) == NULL)
+            return error_set(error, PROFILER_FILE, errno, "getcwd, for the path of the recording");
+        length = snprintf(engine.output, sizeof engine.output, "%s/%s", here, o->output);
+    } else {
+        length = snprintf(engine.output, sizeof engine.output, "%s/plait-%d-%llx-%u.plait",
+                          folder != NULL && folder[0] ? folder : "/tmp", (int)getpid(),
+                          (unsigned long long)os_wall(), counter++);
+    }
+    if (length < 0 || (size_t)length >= sizeof engine.output)
+        return error_set(error, PROFILER_FILE, ENAMETOOLONG, "the path of the recording");
+    return 0;
+}
+
+static const char *argv_text(char *to, size_t size)
+{
+    long length = os_read_file("/proc/self/cmdline", to, size - 1);
+    if (length <= 0)
+        length = 0;
+    while (length > 0 && to[length - 1] == 0)
+        length--;
+    for (long i = 0; i < length; i++)
+        if (to[i] == 0)
+            to[i] = '\x1f'; /* the unit separator: arguments may hold anything else */
+    to[length] = 0;
+    return to;
+}
+
+static char *next_text; /* room left in field_text */
+
+static void field(const char *key, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void field(const char *key, const char *format, ...)
+{
+    unsigned at = 0;
+    while (engine.fields[at] != NULL)
+        at += 2;
+    size_t room = (size_t)(field_text + sizeof field_text - next_text);
+    va_list list;
+    va_start(list, format);
+    int length = vsnprintf(next_text, room, format, list);
+    va_end(list);
+    if (length < 0 || (size_t)length >= room || at + 3 > sizeof engine.fields / sizeof *engine.fields)
+        return;
+    engine.fields[at] = key;
+    engine.fields[at + 1] = next_text;
+    engine.fields[at + 2] = NULL;
+    next_text += length + 1;
+}
+
+static void describe(void)
+{
+    static char arguments[4096];
+    struct utsname host;
+    memset(engine.fields, 0, sizeof engine.fields);
+    next_text = field_text;
+    field("plait", "%s", VERSION);
+    field("pid", "%d", engine.pid);
+    field("started", "%llu", (unsigned long long)os_wall());
+    field("mode", "cpu");
+    field("rate", "%u", engine.rate);
+    field("depth", "%u", engine.depth);
+    field("argv", "%s", argv_text(arguments, sizeof arguments));
+    if (uname(&host) == 0) {
+        field("host", "%s", host.nodename);
+        field("system", "%s %s %s", host.sysname, host.release, host.machine);
+    }
+    if (engine.python_state != 0)
+        field("python", "%u.%u.%u", engine.python.hex >> 24, engine.python.hex >> 16 & 0xff,
+              engine.python.hex >> 8 & 0xff);
+    if (engine.python_state < 0)
+        field("note", "%s", engine.python_error.text);
+    field("instructions", "null: this sampler reads no hardware counter");
+}
+
+/* ---- the interpreter ---- */
+
+static uint64_t address_of(const char *name)
+{
+    return (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, name);
+}
+
+static void find_python(void)
+{
+    struct py_symbols symbols = {.runtime = address_of("_PyRuntime"),
+                                 .version = address_of("Py_Version"),
+                                 .get_version = address_of("Py_GetVersion"),
+                                 .code_type = address_of("PyCode_Type"),
+                                 .frame_type = address_of("PyFrame_Type"),
+                                 .eval = address_of("_PyEval_EvalFrameDefault")};
+    if (engine.python_state == 1 && engine.python.symbols.runtime == symbols.runtime)
+        return;
+    engine.python_state = 0;
+    if (symbols.runtime == 0 || (symbols.version == 0 && symbols.get_version == 0))
+        return;
+    Dl_info info;
+    const ElfW(Sym) *symbol = NULL;
+    if (symbols.eval != 0 &&
+        dladdr1((void *)(uintptr_t)symbols.eval, &info, (void **)(uintptr_t)&symbol, RTLD_DL_SYMENT) != 0 &&
+        symbol != NULL)
+        symbols.eval_size = symbol->st_size;
+    engine.python_state = py_attach(&engine.python, &symbols, &engine.python_error) == 0 ? 1 : -1;
+    if (engine.python_state == 1)
+        py_find_slot(&engine.python, (uint64_t)(uintptr_t)__builtin_thread_pointer(), engine.data_offset);
+}
+
+/* ---- start and stop ---- */
+
+static int make_restart_timer(void)
+{
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = ENGINE_SIGNAL;
+    event.sigev_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_RESTART << 16);
+    int timer = -1;
+    return os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0 ? timer : -1;
+}
+
+static int prepare(struct error *error)
+{
+    guest_prepare();
+    engine.pid = os_process_id();
+    if (engine.data_offset == 0)
+        engine.data_offset = py_data_offset();
+    void **stack_end = dlsym(RTLD_DEFAULT, "__libc_stack_end");
+    engine.main_stack_end = stack_end != NULL ? (uint64_t)(uintptr_t)*stack_end : 0;
+    find_python();
+    if (engine.libs == NULL && (engine.libs = libs_new()) == NULL)
+        return error_set(error, PROFILER_NO_MEMORY, ENOMEM, "mmap for the library list");
+    if (engine.restart_timer < 0)
+        engine.restart_timer = make_restart_timer();
+    guest_take_signal();
+    int result = handler_install();
+    if (result < 0)
+        return error_set(error, PROFILER_SYSTEM, -result, "sigaction for SIGURG");
+    return 0;
+}
+
+static void forget_temporary(void)
+{
+    if (engine.temporary && engine.output[0] != 0 && engine.pid == os_process_id() &&
+        !profiles_need(engine.output))
+        unlink(engine.output);
+    engine.temporary = 0;
+    engine.output[0] = 0;
+}
+
+static int wait_until_up(struct error *error)
+{
+    uint32_t ready;
+    while ((ready = __atomic_load_n(&engine.ready, __ATOMIC_ACQUIRE)) == 0)
+        os_wait(&engine.ready, 0, os_now() + 1000000000);
+    if (ready == 1)
+        return 0;
+    os_join(&engine.helper_tid);
+    *error = engine.error;
+    __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_RELEASE);
+    return error->code;
+}
+
+int api_start_locked(const struct profiler_options *options, struct error *error)
+{
+    static const struct profiler_options defaults = {.size = sizeof defaults};
+    const struct profiler_options *o = options != NULL ? options : &defaults;
+    int code = check_options(o, error);
+    if (code == 0 && engine.status == ENGINE_RUNNING && engine.resting)
+        code = api_stop_locked(error); /* it served profiles that have all ended */
+    if (code == 0 && engine.status == ENGINE_RUNNING)
+        code = error_set(error, PROFILER_ALREADY_RUNNING, 0,
+                         "the profiler is running already; profiler_stop() first, or open a profile");
+    if (code != 0)
+        return code;
+    forget_temporary();
+    engine.rate = o->rate != 0 ? o->rate : 1000;
+    engine.depth = o->depth != 0 ? o->depth : STACK_DEPTH_DEFAULT;
+    engine.period = 1000000000ULL / engine.rate;
+    engine.clock = NULL;
+    engine.wanted_clock = o->clock != NULL && strcmp(o->clock, "auto") != 0 ? o->clock : NULL;
+    engine.only_tid = o->threads != NULL && strcmp(o->threads, "current") == 0 ? os_thread_id() : 0;
+    if ((code = set_output(o, error)) != 0 || (code = prepare(error)) != 0)
+        return code;
+    threads_reset();
+    describe();
+    memset(engine.codes, 0, sizeof engine.codes);
+    memset(&engine.error, 0, sizeof engine.error);
+    engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
+    engine.reruns = engine.put_off = engine.calls = 0;
+    engine.memory_delta = 0;
+    engine.resting = engine.ready = 0;
+    if (engine.writer != NULL)
+        writer_free(engine.writer);
+    engine.writer = NULL;
+    engine.generation++;
+    engine.start = os_now();
+    engine.stop = 0;
+    __atomic_store_n(&engine.status, ENGINE_STARTING, __ATOMIC_RELEASE);
+    int result = helper_start();
+    if (result != 0) {
+        engine.status = ENGINE_OFF;
+        return error_set(error, PROFILER_SYSTEM, -result, "clone for the helper thread");
+    }
+    return wait_until_up(error);
+}
+
+int api_stop_locked(struct error *error)
+{
+    if (engine.status != ENGINE_RUNNING)
+        return error_set(error, PROFILER_NOT_RUNNING, 0,
+                         "the profiler is not running; profiler_start() first");
+    engine.stop = os_now();
+    __atomic_store_n(&engine.status, ENGINE_STOPPING, __ATOMIC_RELEASE);
+    helper_start(); /* there may be none, shortly after a fork */
+    helper_ring();
+    os_join(&engine.helper_tid);
+    __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_RELEASE);
+    *error = engine.error;
+    return error->code;
+}
+
+void api_drain(void)
+{
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) != ENGINE_RUNNING)
+        return;
+    uint32_t asked = __atomic_add_fetch(&engine.drain_asked, 1, __ATOMIC_ACQ_REL), done;
+    uint64_t patience = os_now() + 5000000000ULL;
+    helper_start();
+    helper_ring();
+    while ((int32_t)((done = __atomic_load_n(&engine.drain_done, __ATOMIC_ACQUIRE)) - asked) < 0 &&
+           os_now() < patience)
+        os_wait(&engine.drain_done, done, os_now() + 100000000);
+}
+
+void api_after_fork(void)
+{
+    engine.status = ENGINE_OFF;
+    engine.helper_tid = 0;
+    engine.writer = NULL; /* the parent's; its pages here are a copy nobody writes to */
+    engine.libs = NULL;
+    engine.restart_timer = -1;
+    engine.temporary = 0;
+    engine.output[0] = 0;
+    engine.thread_limit = 0;
+    memset(engine.threads, 0, sizeof engine.threads);
+    profiles_after_fork();
+}
+
+int profiler_start(const struct profiler_options *options)
+{
+    struct error error = {0, 0, ""};
+    api_lock();
+    int code = api_start_locked(options, &error);
+    if (code != 0)
+        api_fail(&error);
+    api_unlock();
+    return code;
+}
+
+int profiler_stop(void)
+{
+    struct error error = {0, 0, ""};
+    api_lock();
+    int code = api_stop_locked(&error);
+    if (code != 0)
+        api_fail(&error);
+    api_unlock();
+    return code;
+}
+
+/* ---- state ---- */
+
+static void add_threads(struct profiler_state *state)
+{
+    for (uint32_t slot = 0; slot < __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE); slot++) {
+        const struct thread *thread = threads_at(slot);
+        if (thread == NULL)
+            continue;
+        state->handler_time += __atomic_load_n(&thread->time, __ATOMIC_RELAXED);
+        state->reruns += __atomic_load_n(&thread->reruns, __ATOMIC_RELAXED);
+        state->put_off += __atomic_load_n(&thread->put_off, __ATOMIC_RELAXED);
+        state->handler_calls += __atomic_load_n(&thread->calls, __ATOMIC_RELAXED) + thread->guard.probes;
+    }
+}
+
+static void fill_state(struct profiler_state *state)
+{
+    size_t size = state->size;
+    memset(state, 0, sizeof *state);
+    state->size = size;
+    state->running = engine.status == ENGINE_RUNNING;
+    state->rate = engine.rate;
+    state->depth = engine.depth;
+    state->threads = engine.thread_numbers;
+    state->clock = engine.clock != NULL ? engine.clock->name : "";
+    state->mode = "cpu";
+    state->output = engine.output;
+    state->elapsed = engine.start == 0 ? 0 : (engine.stop != 0 ? engine.stop : os_now()) - engine.start;
+    state->python = engine.python_state > 0 ? engine.python.minor : engine.python_state;
+    state->handler_time = engine.handler_time;
+    state->helper_time = engine.helper_time;
+    state->reruns = engine.reruns;
+    state->put_off = engine.put_off;
+    state->handler_calls = engine.calls;
+    add_threads(state);
+    if (engine.writer == NULL)
+        return;
+    struct writer_totals totals;
+    writer_get_totals(engine.writer, &totals);
+    state->samples = totals.samples;
+    state->weight = totals.weight;
+    state->lost = totals.lost;
+    state->lost_weight = totals.lost_weight;
+    state->degraded = totals.degraded;
+    state->unnamed = totals.unnamed;
+}
+
+int profiler_get_state(struct profiler_state *state)
+{
+    struct error error;
+    if (state == NULL || state->size != sizeof *state)
+        return api_fail((
+            error_set(&error, PROFILER_BAD_OPTION, 0, "state.size is not the size of this version"), &error));
+    api_drain();
+    api_lock();
+    fill_state(state);
+    api_unlock();
+    return 0;
+}
+
+__attribute__((destructor)) static void at_unload(void)
+{
+    struct error error;
+    if (engine.pid != os_process_id())
+        return;
+    api_lock();
+    if (engine.status == ENGINE_RUNNING)
+        api_stop_locked(&error);
+    profiles_forget_all();
+    forget_temporary();
+    api_unlock();
+}

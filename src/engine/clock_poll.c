@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* clock_poll.c - the clock of most users: no privilege, no descriptor, no HZ limit, works under seccomp.
+ *
+ * Each period the helper reads every thread's CPU clock and signals those that ran. A tick stands for the CPU
+ * time since the thread's last one, so shares stay true whatever the achieved rate. Threads that stand still
+ * are looked at ever more rarely, up to every 50 ms.
+ *
+ * The handler's own time must not wake a sleeper for ever. The handler says whether its tick met the thread
+ * in a system call (in_wait). If it did, all CPU time up to the next look counts as the tick's own: the base
+ * moves up to there once. The base also has to be passed by 20 us. The weight is never reduced by this. */
+#include "engine.h"
+
+#include "../os/os.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+enum { SLACK_NS = 20 * 1000, LOOK_MAX_NS = 50 * 1000 * 1000, IDLE_LOOKS = 8 };
+
+static int probe(struct error *error)
+{
+    int64_t cpu = os_thread_cpu(os_thread_id());
+    return cpu >= 0 ? 0 : error_set(error, 4, (int)-cpu, "clock poll: clock_gettime of a thread's CPU clock");
+}
+
+static int attach(struct thread *thread)
+{
+    int64_t cpu = os_thread_cpu(thread->tid);
+    if (cpu < 0)
+        return (int)cpu;
+    thread->clock.seen = thread->clock.base = (uint64_t)cpu;
+    thread->clock.look = 0;
+    thread->clock.idle = thread->clock.signalled = 0;
+    return 0;
+}
+
+static void detach(struct thread *thread)
+{
+    (void)thread;
+}
+
+static int signal_thread(struct thread *thread)
+{
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    info.si_signo = ENGINE_SIGNAL;
+    info.si_code = SI_QUEUE;
+    info.si_pid = engine.pid;
+    info.si_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_TICK << 16 | thread->slot);
+    return (int)os_call4(SYS_rt_tgsigqueueinfo, engine.pid, thread->tid, ENGINE_SIGNAL, &info);
+}
+
+/* The handler of the last signal has run: where does the next tick's CPU time begin? */
+static void settle_base(struct thread *thread, uint64_t cpu)
+{
+    struct clock_thread *clock = &thread->clock;
+    if (!clock->signalled || __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE) == clock->ticks)
+        return;
+    clock->signalled = 0;
+    clock->base = __atomic_load_n(&thread->in_wait, __ATOMIC_RELAXED) ? cpu : clock->seen;
+}
+
+static void look(struct thread *thread, uint64_t now)
+{
+    struct clock_thread *clock = &thread->clock;
+    int64_t read = os_thread_cpu(thread->tid);
+    if (read < 0) {
+        __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
+        return;
+    }
+    uint64_t cpu = (uint64_t)read;
+    if (cpu < clock->seen) /* another thread has got this number */
+        clock->seen = clock->base = cpu;
+    settle_base(thread, cpu);
+    if (cpu > clock->base + SLACK_NS) {
+        __atomic_fetch_add(&thread->owed, cpu - clock->seen, __ATOMIC_RELAXED);
+        clock->seen = clock->base = cpu;
+        clock->idle = 0;
+        clock->ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+        clock->signalled = 1;
+        if (signal_thread(thread) == -ESRCH)
+            __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
+        return;
+    }
+    uint64_t wait = engine.period * (++clock->idle / IDLE_LOOKS);
+    clock->look = now + (wait > LOOK_MAX_NS ? LOOK_MAX_NS : wait);
+}
+
+/* Uniform within 10 % of the period, so that no program runs in step with it. */
+static uint64_t jittered(void)
+{
+    static uint64_t random = 0x9e3779b97f4a7c15ULL;
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return engine.period - engine.period / 10 + random % (engine.period / 5 + 1);
+}
+
+static uint64_t turn(uint64_t now)
+{
+    static uint64_t next;
+    if (now < next && next - now <= 2 * engine.period)
+        return next;
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread != NULL && thread->clock.attached && thread->clock.look <= now)
+            look(thread, now);
+    }
+    /* Missed turns are skipped, not made up for: the weights carry their time. */
+    next += jittered();
+    if (next <= now || next > now + 2 * engine.period)
+        next = now + jittered();
+    return next;
+}
+
+static void settle(struct thread *thread)
+{
+    (void)thread;
+}
+
+/* All of a tick's weight comes by thread->owed. */
+static uint64_t weight(struct thread *thread, const siginfo_t *info)
+{
+    (void)thread;
+    (void)info;
+    return 0;
+}
+
+const struct clock_ops clock_poll = {"poll", "", probe, attach, detach, turn, settle, weight};

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* clock_posix.c - a timer on each thread's CPU clock. The kernel looks at these timers only at its own tick:
+ * at most HZ (100 to 1000) signals a second, each standing for the periods that its overrun count tells. No
+ * interrupted waits. The last resort. */
+#include "engine.h"
+
+#include "../os/os.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+static int timer_for(int tid, uint32_t slot)
+{
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = ENGINE_SIGNAL;
+    event.sigev_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_TICK << 16 | slot);
+    memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &tid, sizeof tid);
+    int timer = -1;
+    long clock = (long)((~(unsigned)tid << 3) | 6);
+    long result = os_call3(SYS_timer_create, (int)clock, &event, &timer);
+    return result < 0 ? (int)result : timer;
+}
+
+static int probe(struct error *error)
+{
+    int timer = timer_for(os_thread_id(), 0);
+    if (timer < 0)
+        return error_set(error, 4, -timer, "clock posix: timer_create on a thread's CPU clock");
+    os_call1(SYS_timer_delete, timer);
+    return 0;
+}
+
+static int attach(struct thread *thread)
+{
+    int timer = timer_for(thread->tid, thread->slot);
+    if (timer < 0)
+        return timer;
+    long nanoseconds = (long)engine.period;
+    struct itimerspec every = {{nanoseconds / 1000000000, nanoseconds % 1000000000},
+                               {nanoseconds / 1000000000, nanoseconds % 1000000000}};
+    thread->clock.timer = timer;
+    return (int)os_call4(SYS_timer_settime, timer, 0, &every, 0);
+}
+
+static void detach(struct thread *thread)
+{
+    if (thread->clock.timer >= 0)
+        os_call1(SYS_timer_delete, thread->clock.timer);
+    thread->clock.timer = -1;
+}
+
+static uint64_t turn(uint64_t now)
+{
+    (void)now;
+    return UINT64_MAX;
+}
+
+static void settle(struct thread *thread)
+{
+    (void)thread;
+}
+
+static uint64_t weight(struct thread *thread, const siginfo_t *info)
+{
+    (void)thread;
+    int overrun = info->si_overrun;
+    return (uint64_t)(1 + (overrun > 0 ? overrun : 0)) * engine.period;
+}
+
+const struct clock_ops clock_posix = {
+    "posix", "clock posix ticks at the kernel's own rate (HZ): fewer, heavier samples",
+    probe,   attach,
+    detach,  turn,
+    settle,  weight};

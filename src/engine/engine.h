@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* engine.h - the state that handler, helper, clocks and interface share. One sampler per process.
+ *
+ * Who writes what: the interface (api.c, under its mutex) the settings before the helper starts and the
+ * requests; the helper everything about threads but what stands under "handler"; the handler its own thread's
+ * part. Words read across actors are atomic (__atomic builtins) and marked so. */
+#ifndef PLAIT_ENGINE_H
+#define PLAIT_ENGINE_H
+
+#include "../core/core.h"
+#include "../core/error.h"
+#include "../core/ring.h"
+#include "../native/unwind.h"
+#include "../python/python.h"
+#include "../record/writer.h"
+#include "clock.h"
+#include "profiler.h"
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ENGINE_SIGNAL = SIGURG, /* ignored by default: a stray one after exec kills nobody */
+    ENGINE_THREADS = 16384, /* at one time */
+    ENGINE_CODE_SETS = 2048,
+    ENGINE_CODE_WAYS = 8, /* one cache line a set */
+    ENGINE_DRAIN_NS = 20 * 1000 * 1000,
+};
+
+/* What a signal of ours is for; travels in si_value as ENGINE_TAG | purpose << 16 | slot. */
+enum engine_purpose { PURPOSE_TICK = 1, PURPOSE_PUT_OFF = 2, PURPOSE_RESTART = 3 };
+#define ENGINE_TAG      0x506c616900000000ULL
+#define ENGINE_TAG_MASK 0xffffffff00000000ULL
+
+/* A slot's life: FREE -> CLAIMED (being filled) -> LIVE -> GONE (thread ended; ring still to drain) -> FREE
+ */
+enum thread_state { THREAD_FREE, THREAD_CLAIMED, THREAD_LIVE, THREAD_GONE };
+
+struct thread {
+    uint32_t state;  /* enum thread_state, atomic */
+    uint32_t slot;   /* index in engine.threads */
+    uint32_t number; /* in the recording */
+    int tid;
+
+    /* handler */
+    uint64_t pointer;                /* its thread pointer; 0 until first met; atomic */
+    uint32_t busy;                   /* 1 while its handler runs; atomic */
+    uint32_t in_wait;                /* the last tick met the thread in a system call; atomic */
+    uint64_t ticks;                  /* handler runs so far; atomic */
+    uint64_t carry;                  /* weight of a tick that was put off */
+    uint64_t carry_time;             /* and its time */
+    uint64_t lost, lost_weight;      /* ring full; atomic, taken by the helper */
+    uint64_t given;                  /* weight of all ticks so far, lost ones included; atomic */
+    uint64_t time;                   /* ns spent in the handler; atomic */
+    uint64_t reruns, put_off, calls; /* atomic */
+    uint64_t unwound_at;             /* pc where a walk missed a library; atomic, 0 = none */
+    struct ring ring;
+    struct guard guard;
+    struct unwind_cache cache;
+    struct native_frame *native; /* scratch of the walks: mapped, touched as far as used */
+    struct py_frame *python;
+    struct py_segment *segments;
+    struct frame *braided;
+    uint32_t python_count; /* frames in `python` of the walk just made */
+    size_t mapped;         /* bytes of this thread's memory, this struct at its start */
+
+    /* helper to handler */
+    uint64_t owed; /* weight for the thread's next tick: found missing (perf) or its delta (poll); atomic */
+
+    void *(*begin)(void *); /* a hooked thread's start routine and argument */
+    void *argument;
+
+    /* clock, helper's but where the clock's file says otherwise */
+    struct clock_thread clock;
+    int timer;       /* one-shot for put-offs, -1 none */
+    uint64_t paused; /* its CPU clock when its clock was taken away for a fork, 0 = never */
+    uint64_t lost_seen, lost_weight_seen;
+    char name[16];
+};
+
+enum engine_status { ENGINE_OFF, ENGINE_STARTING, ENGINE_RUNNING, ENGINE_STOPPING, ENGINE_FAILED };
+
+struct engine {
+    uint32_t status;     /* enum engine_status, atomic */
+    uint32_t resting;    /* 1: helper up, clocks off; atomic */
+    uint32_t generation; /* of starts: slots of an older one are nobody's */
+
+    /* settings, fixed while running */
+    uint32_t rate, depth;
+    uint64_t period;   /* ns */
+    int empty_handler; /* bench: the handler returns at once */
+    int only_tid;      /* 0 = all threads */
+    int overwrite, temporary;
+    const struct clock_ops *clock;
+    const char *wanted_clock; /* NULL = choose */
+    char output[4096];
+    const char *fields[64]; /* header of the recording: key, value, ..., NULL */
+    uint64_t start, stop;   /* os_now() */
+
+    /* threads */
+    struct thread
+        *threads[ENGINE_THREADS]; /* atomic pointers; memory of a slot is kept for its next thread */
+    uint32_t thread_limit;        /* slots used so far; atomic */
+    uint32_t thread_numbers;
+    uint32_t fresh; /* a hook added a thread; atomic */
+
+    /* this process */
+    int64_t data_offset; /* python.h */
+    uint64_t main_stack_end;
+    int pid;
+    struct py_runtime python;
+    int python_state; /* 1 attached, 0 absent, -1 refused */
+    struct error python_error;
+    struct libs_state *libs;
+    uint64_t unmapped; /* guard generation; atomic */
+    uint64_t codes[ENGINE_CODE_SETS]
+                  [ENGINE_CODE_WAYS]; /* keys copied; atomic, lossy: a second copy harms nobody */
+    int64_t memory_delta;             /* bytes not yet charged; atomic */
+
+    /* helper */
+    uint32_t helper_tid; /* 0 = none; cleared by the kernel */
+    uint32_t bell;       /* grows to wake the helper; atomic */
+    uint32_t detach;     /* the helper shall end and leave everything to be taken up again; atomic */
+    uint32_t drain_asked, drain_done; /* atomic, the latter with a wake */
+    uint32_t ready;                   /* 1 up, 2 failed; atomic, with a wake */
+    struct writer *writer;
+    struct error error;                            /* of the helper, once `ready` is 2 or status FAILED */
+    uint64_t helper_time, helper_time_before;      /* ns of CPU: of the present helper, of those before it */
+    uint32_t clocks_off;                           /* 1: no thread ticks (resting) */
+    int restart_timer;                             /* -1 none */
+    uint64_t handler_time, reruns, put_off, calls; /* of threads that have ended */
+};
+
+extern struct engine engine;
+
+/* ---- threads.c ---- */
+
+/* A claimed slot with its memory, or NULL (no memory, no slot). Any thread but the handler. */
+struct thread *threads_claim(void);
+/* The claimed slot now stands for the thread `tid`. */
+void threads_live(struct thread *thread, int tid);
+void threads_release(struct thread *thread);
+/* The slot's thread, or NULL. Async-signal-safe. */
+struct thread *threads_at(uint32_t slot);
+/* Reads the task folder: new threads get slots, ended ones become GONE. Helper. */
+void threads_scan(void);
+uint32_t threads_in_task_folder(void);
+void threads_reset(void);
+
+/* ---- handler.c ---- */
+
+/* Installs the handler for ENGINE_SIGNAL (once); 0 or negative errno. */
+int handler_install(void);
+void handler_on_signal(int signal, siginfo_t *info, void *context);
+/* The thread this call runs on, by its thread-local word; set by hooks and by the first tick. */
+struct thread *handler_self(void);
+void handler_set_self(struct thread *thread);
+
+/* ---- helper.c ---- */
+int helper_start(void);   /* starts the raw thread; async-signal-safe; 0 or negative errno */
+void helper_ring(void);   /* wakes it */
+void helper_detach(void); /* ends it for a fork: everything flushed, to be taken up by helper_start */
+
+/* ---- api.c ---- */
+
+/* The lock of the interface, taken over a fork. */
+void api_lock(void);
+void api_unlock(void);
+void api_after_fork(void); /* in the child: nothing runs, nothing is open, the recording is the parent's */
+/* Starts with the lock held: 0 or the code in *error. */
+int api_start_locked(const struct profiler_options *options, struct error *error);
+int api_stop_locked(struct error *error);
+/* Everything sampled up to now is in the recording when this returns. */
+void api_drain(void);
+int api_fail(const struct error *error); /* keeps it for profiler_error(), returns its code */
+
+/* ---- guest.c: what the program sees of us ---- */
+
+/* Once per process, before the first start. */
+void guest_prepare(void);
+/* The program's disposition of ENGINE_SIGNAL as it was before ours; call right before handler_install. */
+void guest_take_signal(void);
+
+/* The program's own disposition of ENGINE_SIGNAL gets a signal that is not ours. Async-signal-safe. */
+void guest_pass_on(int signal, siginfo_t *info, void *context);
+/* The real functions behind the interposers. */
+int guest_real_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
+
+/* ---- profiles.c ---- */
+void profiles_after_fork(void);
+/* 1 while a profile not yet forgotten has its samples in the recording at `path`. With the lock held. */
+int profiles_need(const char *path);
+/* At the end of the process: temporary recordings that were kept for profiles go. With the lock held. */
+void profiles_forget_all(void);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* guest.c - the manners of a guest: what the program would notice of us, and what we need of it.
+ *
+ * Interposed under preload (and only then: loaded by dlopen these names bind nobody):
+ *   sigaction, signal   for our signal the program sees and sets its own disposition, which gets every signal
+ *                       that is not ours; all other signals pass through;
+ *   pthread_create      a new thread is known from its first instruction.
+ * Around fork: no helper may exist when fork() returns, and our signal is held back from the forking thread
+ * (a clone that takes longer than the period would restart for ever). */
+#include "engine.h"
+
+#include "../os/os.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+enum { RESTART_NS = 10 * 1000 * 1000 };
+
+typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
+typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/* dlsym gives an object pointer where a function is wanted; POSIX has it work, ISO C needs the detour. */
+static void resolve(const char *name, void *function)
+{
+    void *address = dlsym(RTLD_NEXT, name);
+    memcpy(function, &address, sizeof address);
+}
+
+/* ---- the program's disposition of our signal ---- */
+
+/* Two copies, one of them current: the handler reads without a lock. */
+static struct sigaction guest_action[2];
+static uint32_t guest_current;
+static pthread_mutex_t guest_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+int guest_real_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+    static sigaction_function *real;
+    if (real == NULL)
+        resolve("sigaction", &real);
+    return real(signal, action, old) < 0 ? -errno : 0;
+}
+
+void guest_take_signal(void)
+{
+    struct sigaction present;
+    if (guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 &&
+        !((present.sa_flags & SA_SIGINFO) && present.sa_sigaction == handler_on_signal))
+        guest_action[guest_current] = present;
+}
+
+static void guest_exchange(const struct sigaction *action, struct sigaction *old)
+{
+    pthread_mutex_lock(&guest_mutex);
+    uint32_t current = guest_current;
+    if (old != NULL)
+        *old = guest_action[current];
+    if (action != NULL) {
+        guest_action[current ^ 1] = *action;
+        __atomic_store_n(&guest_current, current ^ 1, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&guest_mutex);
+}
+
+static int ours_is_installed(void)
+{
+    struct sigaction present;
+    return guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && (present.sa_flags & SA_SIGINFO) &&
+           present.sa_sigaction == handler_on_signal;
+}
+
+EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+    /* Python asks for every signal while it starts: by then its thread state is in its slot. */
+    if (engine.python_state == 1 && __atomic_load_n(&engine.python.slot, __ATOMIC_RELAXED) == 0)
+        py_find_slot(&engine.python, (uint64_t)(uintptr_t)__builtin_thread_pointer(), engine.data_offset);
+    if (signal == ENGINE_SIGNAL && ours_is_installed()) {
+        guest_exchange(action, old);
+        return 0;
+    }
+    int result = guest_real_sigaction(signal, action, old);
+    if (result == 0)
+        return 0;
+    errno = -result;
+    return -1;
+}
+
+EXPORTED sighandler_t signal(int number, sighandler_t handler)
+{
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    if (sigaction(number, &action, &old) < 0)
+        return SIG_ERR;
+    return old.sa_handler;
+}
+
+void guest_pass_on(int number, siginfo_t *info, void *context)
+{
+    struct sigaction action = guest_action[__atomic_load_n(&guest_current, __ATOMIC_ACQUIRE)];
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)
+        return;
+    int saved = errno;
+    if (action.sa_flags & (int)SA_RESETHAND)
+        guest_action[guest_current].sa_handler = SIG_DFL;
+    /* The program's handler runs under the mask it asked for. */
+    uint64_t mask, before, own;
+    memcpy(&mask, &action.sa_mask, sizeof mask);
+    memcpy(&own, &((ucontext_t *)context)->uc_sigmask, sizeof own);
+    mask |= own | (action.sa_flags & SA_NODEFER ? 0 : 1ULL << (ENGINE_SIGNAL - 1));
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, 8);
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(number, info, context);
+    else
+        action.sa_handler(number);
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
+    errno = saved;
+}
+
+/* ---- new threads ---- */
+
+static void *thread_begin(void *argument)
+{
+    struct thread *thread = argument;
+    void *(*begin)(void *) = thread->begin;
+    void *given = thread->argument;
+    __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
+    handler_set_self(thread);
+    threads_live(thread, os_thread_id());
+    __atomic_store_n(&engine.fresh, 1, __ATOMIC_RELEASE);
+    helper_ring();
+    return begin(given);
+}
+
+EXPORTED int pthread_create(pthread_t *id, const pthread_attr_t *attributes, void *(*begin)(void *),
+                            void *argument)
+{
+    static create_function *real;
+    if (real == NULL)
+        resolve("pthread_create", &real);
+    struct thread *thread = NULL;
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING && engine.only_tid == 0)
+        thread = threads_claim();
+    if (thread == NULL)
+        return real(id, attributes, begin, argument);
+    thread->begin = begin;
+    thread->argument = argument;
+    int result = real(id, attributes, thread_begin, thread);
+    if (result != 0)
+        threads_release(thread);
+    return result;
+}
+
+/* ---- fork ---- */
+
+static uint64_t mask_before_fork;
+
+static void before_fork(void)
+{
+    api_lock();
+    uint64_t ours = 1ULL << (ENGINE_SIGNAL - 1);
+    os_call4(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &mask_before_fork, 8);
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING)
+        helper_detach();
+}
+
+static void after_fork(void)
+{
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask_before_fork, 0, 8);
+    api_unlock();
+}
+
+static void after_fork_parent(void)
+{
+    struct itimerspec later = {{0, 0}, {0, RESTART_NS}};
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
+        (engine.restart_timer < 0 || os_call4(SYS_timer_settime, engine.restart_timer, 0, &later, 0) < 0))
+        helper_start(); /* no timer: better seen by one fork than gone for good */
+    after_fork();
+}
+
+static void after_fork_child(void)
+{
+    handler_set_self(NULL);
+    api_after_fork();
+    after_fork();
+}
+
+void guest_prepare(void)
+{
+    static int done;
+    if (done)
+        return;
+    done = 1;
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}

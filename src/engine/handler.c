@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* handler.c - the tick, on the interrupted thread.
+ *
+ * Rules, checked by a test over this object's imports:
+ *   - no system call but the guard's probe of a page met for the first time, the put-off below, and what a
+ * wait that was interrupted needs (rerun); warm, a tick makes none;
+ *   - no lock, no allocation, no stdio, no errno, no lazy thread-local (one word, initial-exec), no symbol
+ * that is still to be bound (linked -z now);
+ *   - every loop bounded; buffers in the thread's own mapped memory; under 2 KB of stack;
+ *   - the frames below cannot change while it runs: it stands on them.
+ * The signal mask is full meanwhile, so a handler is never interrupted by another. */
+#include "engine.h"
+
+#include "../braid.h"
+#include "../os/os.h"
+#include "rerun.h"
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+
+enum { PUT_OFF_NS = 3000 };
+
+/* Stacks larger than this are not believed when only the thread pointer tells their end. */
+#define STACK_SPAN_MAX (1ULL << 30)
+
+static __thread struct thread *self_thread;
+
+struct thread *handler_self(void)
+{
+    return self_thread;
+}
+
+void handler_set_self(struct thread *thread)
+{
+    self_thread = thread;
+}
+
+static uint64_t load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static void add(uint64_t *word, uint64_t value)
+{
+    __atomic_store_n(word, load(word) + value, __ATOMIC_RELAXED);
+}
+
+/* ---- whose tick ---- */
+
+/* The thread and the purpose of a signal that is ours, else NULL. */
+static struct thread *thread_of(const siginfo_t *info, unsigned *purpose)
+{
+    uint64_t value = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
+    *purpose = PURPOSE_TICK;
+    if (info->si_code == SI_QUEUE || info->si_code == SI_TIMER) {
+        if ((value & ENGINE_TAG_MASK) != ENGINE_TAG)
+            return NULL;
+        *purpose = (unsigned)(value >> 16) & 0xff;
+        if (*purpose == PURPOSE_RESTART)
+            return NULL;
+        return threads_at((uint32_t)(value & 0xffff));
+    }
+    if (info->si_code >= POLL_IN && info->si_code <= POLL_HUP && engine.clock == &clock_perf) {
+        struct thread *thread = self_thread;
+        if (thread != NULL && thread->clock.fd == info->si_fd)
+            return thread;
+        uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+        for (uint32_t slot = 0; slot < limit; slot++) {
+            thread = threads_at(slot);
+            if (thread != NULL && thread->clock.fd == info->si_fd && load(&thread->pointer) == 0)
+                return thread;
+        }
+    }
+    return NULL;
+}
+
+/* ---- where the stack may be read ---- */
+
+static void span_of(const struct regs *regs, uint64_t pointer, const ucontext_t *context,
+                    struct stack_span *span)
+{
+    /* A thread's descriptor lies just above its stack; the main thread's lies far below, among the mappings.
+     */
+    uint64_t high = regs->sp < pointer ? pointer : engine.main_stack_end;
+    int inside = regs->sp < high && high - regs->sp < STACK_SPAN_MAX;
+    span->low = regs->sp;
+    span->high = inside ? high : regs->sp;
+    span->alt_low = span->alt_high = 0;
+    if (context == NULL || (context->uc_stack.ss_flags & SS_DISABLE) || context->uc_stack.ss_size == 0)
+        return;
+    uint64_t alternate = (uint64_t)(uintptr_t)context->uc_stack.ss_sp;
+    if (regs->sp >= alternate && regs->sp < alternate + context->uc_stack.ss_size) {
+        span->alt_low = alternate;
+        span->alt_high = alternate + context->uc_stack.ss_size;
+        span->low = high > STACK_SPAN_MAX ? high - STACK_SPAN_MAX : 0;
+        span->high = high;
+    }
+}
+
+/* ---- one stack ---- */
+
+/* The braided stack in thread->braided: its depth, or -1 when the tick is to be put off. */
+static int64_t take_stack(struct thread *thread, const struct regs *regs, const ucontext_t *context,
+                          int last_try, uint32_t *flags)
+{
+    uint64_t pointer = (uint64_t)(uintptr_t)__builtin_thread_pointer();
+    struct py_stack python = {.frames = thread->python,
+                              .segments = thread->segments,
+                              .frame_capacity = STACK_WALK_MAX,
+                              .segment_capacity = STACK_WALK_MAX};
+    enum py_status status = PY_NONE;
+    if (engine.python_state == 1)
+        status = py_walk(&engine.python, pointer, regs->sp, regs->pc, last_try, &thread->guard, &python);
+    if (status == PY_PUT_OFF)
+        return -1;
+    thread->python_count = status == PY_OK ? python.frame_count : 0;
+
+    struct stack_span span;
+    span_of(regs, pointer, context, &span);
+    struct native_stack native = {.frames = thread->native, .capacity = STACK_WALK_MAX};
+    unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, &native);
+    if (native.end == UNWIND_NO_LIBRARY)
+        __atomic_store_n(&thread->unwound_at, native.missed, __ATOMIC_RELAXED);
+
+    *flags |= native.end != UNWIND_COMPLETE ? SAMPLE_NATIVE_CUT : 0;
+    *flags |= native.guessed ? SAMPLE_GUESSED : 0;
+    *flags |= native.end == UNWIND_LIMIT || python.cut ? SAMPLE_WALK_LIMIT : 0;
+    *flags |= status == PY_NONE ? SAMPLE_NO_PYTHON : 0;
+    if (status == PY_TORN)
+        *flags |= last_try == 1 ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
+    return braid(&native, &engine.python, status == PY_OK ? &python : NULL, thread->braided,
+                 2 * STACK_WALK_MAX, flags);
+}
+
+/* ---- code objects, copied the first time they are met ---- */
+
+static int code_known(uint64_t key)
+{
+    const uint64_t *set = engine.codes[key % ENGINE_CODE_SETS];
+    for (unsigned way = 0; way < ENGINE_CODE_WAYS; way++)
+        if (load(&set[way]) == key)
+            return 1;
+    return 0;
+}
+
+static void code_remember(uint64_t key)
+{
+    uint64_t *set = engine.codes[key % ENGINE_CODE_SETS];
+    unsigned way = 0;
+    while (way < ENGINE_CODE_WAYS - 1 && load(&set[way]) != 0)
+        way++;
+    if (load(&set[way]) != 0)
+        way = (unsigned)(key >> 32) % ENGINE_CODE_WAYS;
+    __atomic_store_n(&set[way], key, __ATOMIC_RELAXED);
+}
+
+/* Of a stack that will be cut only both ends are looked at. */
+static void copy_codes(struct thread *thread)
+{
+    uint32_t count = thread->python_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == engine.depth && count > 2 * engine.depth)
+            i = count - engine.depth;
+        const struct py_frame *frame = &thread->python[i];
+        if (!code_known(frame->key) &&
+            py_code_copy(&engine.python, frame, &thread->guard, &thread->ring) == 1)
+            code_remember(frame->key);
+    }
+}
+
+/* ---- the sample ---- */
+
+static void lose(struct thread *thread, uint64_t weight)
+{
+    add(&thread->lost, 1);
+    add(&thread->lost_weight, weight);
+}
+
+static void record(struct thread *thread, uint32_t depth, uint32_t flags, uint64_t time, uint64_t weight)
+{
+    uint32_t count = depth > engine.depth ? engine.depth : depth;
+    uint32_t size = (uint32_t)(sizeof(struct sample) + count * sizeof(struct frame));
+    struct sample *sample = ring_reserve(&thread->ring, size);
+    if (sample == NULL) {
+        lose(thread, weight);
+        return;
+    }
+    uint32_t near = depth == count ? count : count - count / 2;
+    memcpy(sample->frames, thread->braided, near * sizeof(struct frame));
+    if (depth > count) {
+        flags |= SAMPLE_STACK_CUT;
+        memcpy(sample->frames + near, thread->braided + (depth - (count - near)),
+               (count - near) * sizeof(struct frame));
+    }
+    sample->record.kind = RECORD_SAMPLE;
+    sample->record.flags = (uint16_t)flags;
+    sample->time = time;
+    sample->weight = weight;
+    sample->memory = 0;
+    if (__atomic_load_n(&engine.memory_delta, __ATOMIC_RELAXED) != 0)
+        sample->memory = __atomic_exchange_n(&engine.memory_delta, 0, __ATOMIC_RELAXED);
+    sample->instructions = 0;
+    sample->depth = depth;
+    sample->count = count;
+    sample->cut_at = near;
+    sample->zero = 0;
+    ring_commit(&thread->ring, &sample->record, size);
+}
+
+/* Arms the thread's one-shot: the frame chain is being relinked and will be whole in nanoseconds. */
+static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
+{
+    if (thread->timer < 0)
+        return 0;
+    struct itimerspec soon = {{0, 0}, {0, PUT_OFF_NS}};
+    if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) < 0)
+        return 0;
+    thread->carry = weight;
+    thread->carry_time = time;
+    add(&thread->put_off, 1);
+    add(&thread->calls, 1);
+    return 1;
+}
+
+static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned purpose, uint32_t *flags)
+{
+    uint64_t weight = thread->carry;
+    thread->carry = 0;
+    if (purpose == PURPOSE_PUT_OFF)
+        *flags |= SAMPLE_PUT_OFF;
+    else
+        weight += engine.clock->weight(thread, info);
+    if (load(&thread->owed) != 0)
+        weight += __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
+    if (weight > engine.period + engine.period / 2)
+        *flags |= SAMPLE_LATE;
+    return weight;
+}
+
+static void tick(struct thread *thread, const siginfo_t *info, void *context, unsigned purpose, uint64_t now)
+{
+    uint32_t flags = 0;
+    uint64_t time = purpose == PURPOSE_PUT_OFF ? thread->carry_time : now;
+    uint64_t weight = weight_of(thread, info, purpose, &flags);
+    struct regs regs;
+    unwind_regs_of_signal(&regs, context);
+    enum rerun rerun = rerun_check(context);
+    if (rerun == RERUN_AGAIN) {
+        flags |= SAMPLE_RERUN;
+        add(&thread->reruns, 1);
+    }
+    if (rerun != RERUN_NONE)
+        add(&thread->calls, rerun != RERUN_RESTARTED);
+    __atomic_store_n(&thread->in_wait, rerun != RERUN_NONE, __ATOMIC_RELAXED);
+    if (weight == 0)
+        return; /* a put-off's timer after its tick was taken with another one */
+
+    int64_t depth = take_stack(thread, &regs, context, purpose == PURPOSE_PUT_OFF, &flags);
+    if (depth < 0) {
+        if (put_off(thread, time, weight))
+            return;
+        depth = take_stack(thread, &regs, context, 1, &flags);
+    }
+    add(&thread->given, weight);
+    copy_codes(thread);
+    record(thread, (uint32_t)depth, flags, time, weight);
+}
+
+void handler_on_signal(int signal, siginfo_t *info, void *context)
+{
+    unsigned purpose = 0;
+    struct thread *thread = thread_of(info, &purpose);
+    if (thread == NULL) {
+        if (purpose == PURPOSE_RESTART)
+            helper_start();
+        else
+            guest_pass_on(signal, info, context);
+        return;
+    }
+    uint64_t begin = os_now();
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) != ENGINE_RUNNING)
+        return;
+    self_thread = thread;
+    __atomic_store_n(&thread->busy, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
+    if (engine.empty_handler)
+        rerun_check(context);
+    else
+        tick(thread, info, context, purpose, begin);
+    add(&thread->ticks, 1);
+    add(&thread->time, os_now() - begin);
+    __atomic_store_n(&thread->busy, 0, __ATOMIC_RELEASE);
+}
+
+int handler_install(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handler_on_signal;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
+    return guest_real_sigaction(ENGINE_SIGNAL, &action, NULL);
+}

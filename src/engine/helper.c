@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT */
+/* helper.c - the second actor: one raw thread that does everything that needs a system call. It opens the
+ * clocks, drains the rings into the recording, keeps the libraries' tables and the thread list, reads the
+ * resident set. It holds no libc state and has a descriptor table of its own, so the program owns none of our
+ * descriptors and cannot close them; the table dies with the helper.
+ *
+ * It must not exist when fork() returns (Python 3.12+ counts threads and warns): the prepare handler makes it
+ * write everything out and end, a timer's signal starts it again 10 ms after the last fork. */
+#include "engine.h"
+
+#include "../native/libs.h"
+#include "../os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+enum {
+    SECOND_NS = 1000 * 1000 * 1000,
+    MEMORY_NS =
+        5 * 1000 * 1000,  /* how often the resident set is read where the clock does not wake us anyway */
+    EAGER_TEXT = 8 << 20, /* libraries with less text get their tables before a tick needs them */
+};
+
+static unsigned char stack[256 << 10] __attribute__((aligned(4096)));
+
+static struct {
+    uint64_t drain, scan, memory; /* os_now() when next due */
+    uint32_t task_links;
+    uint32_t libraries; /* written to the recording so far */
+    int statm;
+    int64_t resident, mapped; /* pages */
+} turn;
+
+void helper_ring(void)
+{
+    __atomic_fetch_add(&engine.bell, 1, __ATOMIC_RELEASE);
+    os_wake(&engine.bell);
+}
+
+/* ---- threads ---- */
+
+static void read_name(struct thread *thread)
+{
+    char path[64] = "/proc/self/task/", digits[16], name[32];
+    unsigned length = 0, at = (unsigned)strlen(path);
+    for (unsigned number = (unsigned)thread->tid; number > 0 || length == 0; number /= 10)
+        digits[length++] = (char)('0' + number % 10);
+    while (length > 0)
+        path[at++] = digits[--length];
+    memcpy(path + at, "/comm", 6);
+    long size = os_read_file(path, name, sizeof name - 1);
+    if (size <= 0)
+        return;
+    name[size] = 0;
+    if (name[size - 1] == '\n')
+        name[size - 1] = 0;
+    name[15] = 0;
+    if (strcmp(name, thread->name) == 0)
+        return;
+    memcpy(thread->name, name, 16);
+    writer_thread(engine.writer, thread->number, thread->tid, thread->name);
+}
+
+/* A one-shot that brings a tick back when the frame chain could not be walked; only 3.11 and 3.12 need it. */
+static void make_timer(struct thread *thread)
+{
+    if (thread->timer >= 0 || engine.python_state != 1 || engine.python.minor < 11 ||
+        engine.python.minor > 12)
+        return;
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = ENGINE_SIGNAL;
+    event.sigev_value.sival_ptr =
+        (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_PUT_OFF << 16 | thread->slot);
+    memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &thread->tid, sizeof(int));
+    int timer = -1;
+    if (os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+        thread->timer = timer;
+}
+
+static void attach_thread(struct thread *thread)
+{
+    int result = engine.clock->attach(thread);
+    if (result == -ESRCH || result == -EINVAL) {
+        __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
+        return;
+    }
+    thread->clock.attached = 1; /* a thread that can't be attached (limits) is tried again by each scan */
+    if (result < 0)
+        thread->clock.attached = 0;
+    int64_t cpu = os_thread_cpu(thread->tid);
+    if (thread->paused != 0 && cpu > (int64_t)thread->paused)
+        __atomic_fetch_add(&thread->owed, (uint64_t)cpu - thread->paused, __ATOMIC_RELAXED);
+    thread->paused = 0;
+    make_timer(thread);
+    read_name(thread);
+}
+
+static void attach_all(void)
+{
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit && !engine.clocks_off; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread != NULL && !thread->clock.attached)
+            attach_thread(thread);
+    }
+}
+
+static void detach_all(int keep_time)
+{
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread == NULL || !thread->clock.attached)
+            continue;
+        int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : 0;
+        thread->paused = cpu > 0 ? (uint64_t)cpu : 0;
+        engine.clock->detach(thread);
+        thread->clock.attached = 0;
+    }
+}
+
+static void look_for_the_dead(void)
+{
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread == NULL)
+            continue;
+        if (os_thread_cpu(thread->tid) < 0)
+            __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
+        else if (limit <= 64)
+            read_name(thread);
+    }
+}
+
+static void scan_threads(uint64_t now)
+{
+    uint32_t links = threads_in_task_folder();
+    int fresh = __atomic_exchange_n(&engine.fresh, 0, __ATOMIC_ACQ_REL) != 0;
+    if (links == turn.task_links && now < turn.scan) {
+        if (fresh)
+            attach_all();
+        return;
+    }
+    turn.task_links = links;
+    turn.scan = now + SECOND_NS;
+    look_for_the_dead();
+    threads_scan();
+    attach_all();
+}
+
+/* ---- draining ---- */
+
+static uint32_t library_of(void *context, uint64_t pc, uint64_t *bias)
+{
+    const struct library *library = libs_find(context, pc);
+    if (library == NULL)
+        return UINT32_MAX;
+    *bias = library->bias;
+    return library->id;
+}
+
+static void drain_thread(struct thread *thread, const struct libs *libs)
+{
+    const struct record *record;
+    while ((record = ring_peek(&thread->ring)) != NULL) {
+        if (record->kind == RECORD_CODE)
+            writer_code(engine.writer, (const struct code *)(const void *)record);
+        else if (record->kind == RECORD_SAMPLE)
+            writer_sample(engine.writer, thread->number, (const struct sample *)(const void *)record,
+                          library_of, (void *)(uintptr_t)libs);
+        ring_drop(&thread->ring, record);
+    }
+    uint64_t lost = __atomic_load_n(&thread->lost, __ATOMIC_RELAXED);
+    uint64_t weight = __atomic_load_n(&thread->lost_weight, __ATOMIC_RELAXED);
+    if (lost != thread->lost_seen)
+        writer_lost(engine.writer, thread->number, "ring full", lost - thread->lost_seen,
+                    weight - thread->lost_weight_seen);
+    thread->lost_seen = lost;
+    thread->lost_weight_seen = weight;
+}
+
+static void bury(struct thread *thread)
+{
+    engine.clock->detach(thread);
+    if (thread->timer >= 0)
+        os_call1(SYS_timer_delete, thread->timer);
+    thread->timer = -1;
+    engine.handler_time += thread->time;
+    engine.reruns += thread->reruns;
+    engine.put_off += thread->put_off;
+    engine.calls += thread->calls + thread->guard.probes;
+    thread->guard.probes = 0;
+    threads_release(thread);
+}
+
+static void drain_rings(void)
+{
+    const struct libs *libs = libs_current(engine.libs);
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
+        uint32_t state = thread ? __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) : THREAD_FREE;
+        if (state != THREAD_LIVE && state != THREAD_GONE)
+            continue;
+        if (state == THREAD_LIVE && thread->clock.attached)
+            engine.clock->settle(thread);
+        drain_thread(thread, libs);
+        if (state == THREAD_GONE)
+            bury(thread);
+    }
+}
+
+static void write_counters(void)
+{
+    uint64_t handler_time = engine.handler_time, reruns = engine.reruns, put_off = engine.put_off;
+    uint64_t calls = engine.calls;
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        const struct thread *thread = threads_at(slot);
+        if (thread == NULL)
+            continue;
+        handler_time += __atomic_load_n(&thread->time, __ATOMIC_RELAXED);
+        reruns += __atomic_load_n(&thread->reruns, __ATOMIC_RELAXED);
+        put_off += __atomic_load_n(&thread->put_off, __ATOMIC_RELAXED);
+        calls += __atomic_load_n(&thread->calls, __ATOMIC_RELAXED) + thread->guard.probes;
+    }
+    int64_t cpu = os_thread_cpu(os_thread_id());
+    engine.helper_time = engine.helper_time_before + (cpu > 0 ? (uint64_t)cpu : 0);
+    writer_counter(engine.writer, "handler_ns", handler_time);
+    writer_counter(engine.writer, "helper_ns", engine.helper_time);
+    writer_counter(engine.writer, "handler_calls", calls);
+    writer_counter(engine.writer, "reruns", reruns);
+    writer_counter(engine.writer, "put_off", put_off);
+    writer_counter(engine.writer, "unwind_memory", libs_memory(engine.libs));
+}
+
+/* ---- libraries, memory, interpreter ---- */
+
+static void keep_libraries(void)
+{
+    uint64_t missed[8];
+    unsigned count = 0;
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        uint64_t pc = thread ? __atomic_exchange_n(&thread->unwound_at, 0, __ATOMIC_RELAXED) : 0;
+        if (pc != 0 && count < 8)
+            missed[count++] = pc;
+    }
+    static uint64_t next;
+    uint64_t now = os_now();
+    if ((count > 0 || now >= next) && libs_refresh(engine.libs) > 0) {
+        libs_want_all(engine.libs, EAGER_TEXT);
+        for (unsigned i = 0; i < count; i++) {
+            struct library *library = libs_find(libs_current(engine.libs), missed[i]);
+            if (library != NULL)
+                __atomic_store_n(&library->wanted, 1, __ATOMIC_RELAXED);
+        }
+    }
+    if (now >= next)
+        next = now + SECOND_NS;
+    libs_build(engine.libs, 64);
+    for (; turn.libraries < libs_count(engine.libs); turn.libraries++) {
+        const struct library *library = libs_get(engine.libs, turn.libraries);
+        writer_library(engine.writer, library->id, library->start, library->end, library->bias,
+                       library->build_id, library->build_id_size, library->path);
+    }
+}
+
+static const char *parse_pages(const char *text, int64_t *pages)
+{
+    *pages = 0;
+    for (; *text >= '0' && *text <= '9'; text++)
+        *pages = *pages * 10 + (*text - '0');
+    return *text == ' ' ? text + 1 : text;
+}
+
+static void read_memory(void)
+{
+    char text[128];
+    long size = turn.statm < 0 ? -1 : os_pread(turn.statm, text, sizeof text - 1, 0);
+    if (size <= 0)
+        return;
+    text[size] = 0;
+    int64_t mapped, resident;
+    parse_pages(parse_pages(text, &mapped), &resident);
+    if (turn.resident != 0 && resident != turn.resident)
+        __atomic_fetch_add(&engine.memory_delta, (resident - turn.resident) * 4096, __ATOMIC_RELAXED);
+    if (mapped < turn.mapped)
+        __atomic_fetch_add(&engine.unmapped, 1, __ATOMIC_RELEASE);
+    turn.resident = resident;
+    turn.mapped = mapped;
+}
+
+/* Python may start, and a thread may enter it, long after us. */
+static void find_interpreter(void)
+{
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit && engine.python_state == 1; slot++) {
+        if (__atomic_load_n(&engine.python.slot, __ATOMIC_RELAXED) != 0)
+            return;
+        struct thread *thread = threads_at(slot);
+        uint64_t pointer = thread ? __atomic_load_n(&thread->pointer, __ATOMIC_RELAXED) : 0;
+        if (pointer != 0)
+            py_find_slot(&engine.python, pointer, engine.data_offset);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void drain(uint64_t now)
+{
+    uint32_t asked = __atomic_load_n(&engine.drain_asked, __ATOMIC_ACQUIRE);
+    keep_libraries();
+    find_interpreter();
+    drain_rings();
+    static uint64_t counters;
+    if (now >= counters || asked != engine.drain_done) {
+        counters = now + SECOND_NS;
+        write_counters();
+    }
+    writer_flush(engine.writer, now);
+    if (asked != __atomic_load_n(&engine.drain_done, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&engine.drain_done, asked, __ATOMIC_RELEASE);
+        os_wake(&engine.drain_done);
+    }
+}
+
+static void wait_for_handlers(void)
+{
+    uint64_t patience = os_now() + 2000000;
+    for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        while (thread && __atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
+            os_wait(NULL, 0, os_now() + 50000);
+    }
+}
+
+static void rest_or_work(void)
+{
+    uint32_t resting = __atomic_load_n(&engine.resting, __ATOMIC_ACQUIRE);
+    if (resting == engine.clocks_off)
+        return;
+    engine.clocks_off = resting;
+    if (resting)
+        detach_all(0);
+    else
+        attach_all();
+}
+
+static void work(void)
+{
+    for (;;) {
+        uint32_t bell = __atomic_load_n(&engine.bell, __ATOMIC_ACQUIRE);
+        uint64_t now = os_now();
+        if (__atomic_load_n(&engine.detach, __ATOMIC_ACQUIRE) ||
+            __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) != ENGINE_RUNNING)
+            return;
+        rest_or_work();
+        if (__atomic_load_n(&engine.fresh, __ATOMIC_RELAXED))
+            scan_threads(now);
+        uint64_t next = engine.clocks_off ? UINT64_MAX : engine.clock->turn(now);
+        if (now >= turn.memory && !engine.clocks_off) {
+            read_memory();
+            turn.memory = now + (next == UINT64_MAX ? MEMORY_NS : engine.period < 1000000 ? 1000000 : 0);
+        }
+        if (now >= turn.drain || engine.drain_asked != engine.drain_done) {
+            if (!engine.clocks_off)
+                scan_threads(now);
+            drain(now);
+            turn.drain = now + (engine.clocks_off ? SECOND_NS : ENGINE_DRAIN_NS);
+        }
+        if (next == UINT64_MAX && !engine.clocks_off && turn.memory < turn.drain)
+            next = turn.memory;
+        os_wait(&engine.bell, bell, next < turn.drain ? next : turn.drain);
+    }
+}
+
+static int choose_clock(void)
+{
+    static const struct clock_ops *const clocks[] = {&clock_perf, &clock_poll, &clock_posix};
+    if (engine.clock != NULL)
+        return 0;
+    int code = 4;
+    for (unsigned i = 0; i < 3; i++) {
+        if (engine.wanted_clock != NULL && strcmp(engine.wanted_clock, clocks[i]->name) != 0)
+            continue;
+        struct error error;
+        code = clocks[i]->probe(&error);
+        if (code == 0) {
+            engine.clock = clocks[i];
+            return 0;
+        }
+        engine.error = error;
+    }
+    return code;
+}
+
+static int open_recording(void)
+{
+    if (engine.writer != NULL)
+        return writer_attach(engine.writer, &engine.error);
+    engine.writer = writer_new();
+    if (engine.writer == NULL)
+        return error_set(&engine.error, 5, 0, "no memory for the recording");
+    int code = writer_open(engine.writer, engine.output, engine.overwrite, engine.start, engine.fields,
+                           &engine.error);
+    if (code != 0) {
+        writer_free(engine.writer);
+        engine.writer = NULL;
+        return code;
+    }
+    writer_field(engine.writer, "clock", engine.clock->name);
+    if (engine.clock->note[0] != 0)
+        writer_field(engine.writer, "note", engine.clock->note);
+    turn.libraries = 0;
+    turn.resident = turn.mapped = 0;
+    return 0;
+}
+
+static int begin(void)
+{
+    /* CLOSE_RANGE_UNSHARE: a table of our own, empty. Before Linux 5.9: unshare(CLONE_FILES), a copy, which
+     * keeps the program's descriptors open: so they are closed one by one. */
+    if (os_call3(436 /* close_range */, 0, ~0U, 2) < 0) {
+        if (os_call1(SYS_unshare, 0x400) < 0)
+            return error_set(&engine.error, 9, 1, "unshare(CLONE_FILES) for the helper's descriptors");
+        for (int fd = 0; fd < 65536; fd++)
+            os_close(fd);
+    }
+    int code = choose_clock();
+    if (code == 0)
+        code = open_recording();
+    if (code != 0)
+        return code;
+    turn.statm = os_open("/proc/self/statm", O_RDONLY, 0);
+    turn.scan = turn.drain = turn.memory = 0;
+    turn.task_links = 0;
+    keep_libraries();
+    return 0;
+}
+
+static void end(void)
+{
+    int detach = (int)__atomic_load_n(&engine.detach, __ATOMIC_ACQUIRE);
+    detach_all(detach);
+    wait_for_handlers();
+    drain(os_now());
+    engine.helper_time_before = engine.helper_time;
+    if (detach)
+        writer_detach(engine.writer);
+    else
+        writer_close(engine.writer, os_now(), &engine.error);
+}
+
+static void answer(uint32_t ready)
+{
+    __atomic_store_n(&engine.ready, ready, __ATOMIC_RELEASE);
+    os_wake(&engine.ready);
+}
+
+static void helper_main(void *argument)
+{
+    (void)argument;
+    if (begin() != 0) {
+        __atomic_store_n(&engine.status, ENGINE_FAILED, __ATOMIC_RELEASE);
+        answer(2);
+        return;
+    }
+    uint32_t starting = ENGINE_STARTING;
+    __atomic_compare_exchange_n(&engine.status, &starting, ENGINE_RUNNING, 0, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
+    engine.clocks_off = 0;
+    rest_or_work();
+    scan_threads(os_now());
+    answer(1);
+    work();
+    end();
+}
+
+int helper_start(void)
+{
+    uint32_t none = 0;
+    if (!__atomic_compare_exchange_n(&engine.helper_tid, &none, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return 0;
+    uint32_t status = __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE);
+    int result = -EINVAL;
+    if (status != ENGINE_OFF && status != ENGINE_FAILED) {
+        __atomic_store_n(&engine.detach, 0, __ATOMIC_RELEASE);
+        result = os_spawn(helper_main, NULL, stack, sizeof stack, &engine.helper_tid);
+    }
+    if (result != 0)
+        __atomic_store_n(&engine.helper_tid, 0, __ATOMIC_RELEASE);
+    return result;
+}
+
+void helper_detach(void)
+{
+    __atomic_store_n(&engine.detach, 1, __ATOMIC_RELEASE);
+    helper_ring();
+    os_join(&engine.helper_tid);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* rerun.h - a wait that our signal interrupted is run again, so that the program never sees an EINTR of ours;
+ * and one that the kernel would restart although the program's own signal wants EINTR is not. One file per
+ * architecture: the calls for which this is exact, and how a call is recognised. Async-signal-safe. */
+#ifndef PLAIT_RERUN_H
+#define PLAIT_RERUN_H
+
+enum rerun { RERUN_NONE, RERUN_AGAIN, RERUN_LEFT, RERUN_RESTARTED };
+
+/* Looks at the interrupted context: RERUN_AGAIN: an interrupted call will run again when the handler returns;
+ * RERUN_LEFT: interrupted, but a signal of the program is pending or the call is not known, so it keeps its
+ * EINTR; RERUN_RESTARTED: the kernel restarts it by itself; RERUN_NONE: not in a system call. */
+enum rerun rerun_check(void *context);
+
+/* A signal of the program itself came through our handler, and the program asked for no SA_RESTART: the call
+ * that the kernel was about to restart returns EINTR. */
+void rerun_refuse(void *context);
+
+#endif

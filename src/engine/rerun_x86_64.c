@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* rerun_x86_64.c - see rerun.h.
+ *
+ * Interrupted: RAX is -EINTR and the two bytes before RIP are `syscall`. The kernel keeps every other
+ * register, so setting RAX to the call's number and stepping RIP back runs it again with the same arguments.
+ * The number is known only where the instruction before is `mov $nr,%eax` or `mov %reg,%eax`, which is how
+ * glibc, musl and inlined calls do it; any other shape keeps its EINTR.
+ *
+ * About to be restarted by the kernel (SA_RESTART): RIP is at `syscall` and RAX is the number already. */
+#include "rerun.h"
+
+#include "../os/os.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+/* Calls that end with EINTR under SA_RESTART too and lose nothing when they run again. ppoll, pselect6,
+ * select, absolute sleeps and absolute futex waits keep their end exactly (the kernel writes the rest back,
+ * or it is a point in time); the others wait up to one tick longer, once. Left out: connect and close
+ * (running them again means something else), io_uring_enter (it may have done half of its work). */
+static const uint16_t again[] = {
+    SYS_poll,
+    SYS_ppoll,
+    SYS_select,
+    SYS_pselect6,
+    SYS_epoll_wait,
+    SYS_epoll_pwait,
+    441 /* epoll_pwait2 */,
+    SYS_nanosleep,
+    SYS_clock_nanosleep,
+    SYS_futex,
+    449 /* futex_waitv */,
+    SYS_rt_sigtimedwait,
+    SYS_rt_sigsuspend,
+    SYS_pause,
+    SYS_semop,
+    SYS_semtimedop,
+    SYS_msgrcv,
+    SYS_msgsnd,
+    SYS_io_getevents,
+    SYS_recvfrom,
+    SYS_recvmsg,
+    SYS_sendto,
+    SYS_sendmsg,
+    SYS_accept,
+    SYS_accept4,
+    SYS_read,
+    SYS_readv,
+    SYS_write,
+    SYS_writev,
+    SYS_mq_timedreceive,
+    SYS_mq_timedsend,
+};
+
+/* Calls that the kernel restarts under SA_RESTART and that may return EINTR to a program. */
+static const uint16_t restartable[] = {
+    SYS_read,    SYS_readv,           SYS_write,        SYS_writev,  SYS_recvfrom,
+    SYS_recvmsg, SYS_recvmmsg,        SYS_sendto,       SYS_sendmsg, SYS_sendmmsg,
+    SYS_accept,  SYS_accept4,         SYS_connect,      SYS_wait4,   SYS_waitid,
+    SYS_open,    SYS_openat,          SYS_flock,        SYS_fcntl,   SYS_ioctl,
+    SYS_futex,   SYS_mq_timedreceive, SYS_mq_timedsend,
+};
+
+static int listed(const uint16_t *list, unsigned count, uint64_t number)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (list[i] == number)
+            return 1;
+    return 0;
+}
+#define LISTED(list, number) listed(list, sizeof(list) / sizeof *(list), number)
+
+/* ModRM register numbers to places in the saved context. */
+static const int saved_as[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+/* The number loaded right before the `syscall` at `code`, or -1. Bytes before it on its page are mapped; the
+ * look never goes further back than 5 bytes, and not over the page's start. */
+static long number_before(const unsigned char *code, const greg_t *registers)
+{
+    unsigned room = (unsigned)((uintptr_t)code & 4095);
+    if (room >= 5 && code[-5] == 0xb8)
+        return (long)(code[-4] | (uint32_t)code[-3] << 8 | (uint32_t)code[-2] << 16 |
+                      (uint32_t)code[-1] << 24);
+    if (room >= 3 && code[-2] == 0x89 && (code[-1] & 0xc7) == 0xc0 && (code[-3] & 0xfb) == 0x40) {
+        int source = ((code[-1] >> 3) & 7) | ((code[-3] & 4) << 1);
+        return (long)(uint32_t)registers[saved_as[source]];
+    }
+    if (room >= 2 && code[-2] == 0x89 && (code[-1] & 0xc7) == 0xc0) {
+        int source = (code[-1] >> 3) & 7;
+        if (source == 1) /* the kernel overwrites rcx */
+            return -1;
+        return (long)(uint32_t)registers[saved_as[source]];
+    }
+    return -1;
+}
+
+static uint64_t mask_of(const ucontext_t *context)
+{
+    return *(const uint64_t *)(const void *)&context->uc_sigmask;
+}
+
+/* Signals of the program that are waiting and that it would get, as a mask. */
+static uint64_t others_pending(const ucontext_t *context)
+{
+    uint64_t pending = 0;
+    os_call2(SYS_rt_sigpending, &pending, 8);
+    return pending & ~mask_of(context) & ~(1ULL << (SIGURG - 1));
+}
+
+/* 1 when a handler of the program without SA_RESTART is about to run for one of the signals in `pending`. */
+static int wants_eintr(uint64_t pending)
+{
+    struct {
+        uint64_t handler, flags, restorer, mask;
+    } action;
+    for (int signal = 1; signal <= 64; signal++) {
+        if (!(pending >> (signal - 1) & 1))
+            continue;
+        if (os_call4(SYS_rt_sigaction, signal, 0, &action, 8) == 0 && action.handler > 1 &&
+            !(action.flags & SA_RESTART))
+            return 1;
+    }
+    return 0;
+}
+
+static int is_syscall(const unsigned char *code)
+{
+    return code[0] == 0x0f && code[1] == 0x05;
+}
+
+enum rerun rerun_check(void *argument)
+{
+    ucontext_t *context = argument;
+    greg_t *registers = context->uc_mcontext.gregs;
+    const unsigned char *pc = (const unsigned char *)(uintptr_t)registers[REG_RIP];
+    unsigned place = (unsigned)((uintptr_t)pc & 4095);
+
+    if (registers[REG_RAX] == -EINTR && place >= 2 && is_syscall(pc - 2)) {
+        long number = number_before(pc - 2, registers);
+        if (number < 0 || !LISTED(again, (uint64_t)number) || others_pending(context))
+            return RERUN_LEFT;
+        registers[REG_RAX] = number;
+        registers[REG_RIP] -= 2;
+        return RERUN_AGAIN;
+    }
+    if (place <= 4094 && is_syscall(pc) && LISTED(restartable, (uint64_t)registers[REG_RAX])) {
+        if (wants_eintr(others_pending(context)))
+            rerun_refuse(context);
+        return RERUN_RESTARTED;
+    }
+    return RERUN_NONE;
+}
+
+void rerun_refuse(void *argument)
+{
+    ucontext_t *context = argument;
+    greg_t *registers = context->uc_mcontext.gregs;
+    const unsigned char *pc = (const unsigned char *)(uintptr_t)registers[REG_RIP];
+    if (((uintptr_t)pc & 4095) <= 4094 && is_syscall(pc) &&
+        LISTED(restartable, (uint64_t)registers[REG_RAX])) {
+        registers[REG_RAX] = -EINTR;
+        registers[REG_RIP] += 2;
+    }
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* threads.c - the slots of the threads that are sampled. A slot's memory is mapped at its first use and kept
+ * for the next thread, since a handler may still stand on it; what was never touched costs nothing. */
+#include "engine.h"
+
+#include "../os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+struct thread *threads_at(uint32_t slot)
+{
+    if (slot >= ENGINE_THREADS)
+        return NULL;
+    struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
+    if (thread == NULL || __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_LIVE)
+        return NULL;
+    return thread;
+}
+
+/* Room for 50 ms of the deepest stacks, within bounds. */
+static uint32_t ring_size(void)
+{
+    uint64_t wanted = (uint64_t)engine.rate * engine.depth * sizeof(struct frame) / 20;
+    uint32_t size = 128 << 10;
+    while (size < wanted && size < (4U << 20))
+        size *= 2;
+    return size;
+}
+
+static size_t pages(size_t size)
+{
+    return (size + 4095) & ~(size_t)4095;
+}
+
+static struct thread *thread_map(uint32_t slot)
+{
+    size_t head = pages(sizeof(struct thread));
+    size_t native = pages((STACK_WALK_MAX + 1) * sizeof(struct native_frame));
+    size_t python = pages(STACK_WALK_MAX * sizeof(struct py_frame));
+    size_t segments = pages(STACK_WALK_MAX * sizeof(struct py_segment));
+    size_t braided = pages(2UL * STACK_WALK_MAX * sizeof(struct frame));
+    uint32_t ring = ring_size();
+    size_t total = head + native + python + segments + braided;
+    unsigned char *memory = os_map(total);
+    if (memory == NULL)
+        return NULL;
+    struct thread *thread = (struct thread *)(void *)memory;
+    thread->mapped = total;
+    thread->slot = slot;
+    thread->native = (struct native_frame *)(void *)(memory += head);
+    thread->python = (struct py_frame *)(void *)(memory += native);
+    thread->segments = (struct py_segment *)(void *)(memory += python);
+    thread->braided = (struct frame *)(void *)(memory + segments);
+    void *bytes = os_map(ring);
+    if (bytes == NULL) {
+        os_unmap(thread, total);
+        return NULL;
+    }
+    ring_init(&thread->ring, bytes, ring);
+    return thread;
+}
+
+/* A new thread's values; the mapped memory, and what the caches know, stays. */
+static void thread_clear(struct thread *thread)
+{
+    ring_init(&thread->ring, thread->ring.bytes, thread->ring.size);
+    thread->tid = 0;
+    thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
+    thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
+    thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
+    thread->busy = thread->in_wait = thread->python_count = 0;
+    thread->paused = 0;
+    thread->timer = -1;
+    thread->name[0] = 0;
+    thread->guard.current = &engine.unmapped;
+    memset(&thread->clock, 0, sizeof thread->clock);
+    thread->clock.fd = thread->clock.timer = -1;
+    if (thread->ring.size < ring_size()) {
+        void *larger = os_map(ring_size());
+        if (larger != NULL) {
+            os_unmap(thread->ring.bytes, thread->ring.size);
+            ring_init(&thread->ring, larger, ring_size());
+        }
+    }
+}
+
+void threads_live(struct thread *thread, int tid)
+{
+    thread->tid = tid;
+    thread->number = __atomic_fetch_add(&engine.thread_numbers, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->state, THREAD_LIVE, __ATOMIC_RELEASE);
+}
+
+static int claim(uint32_t slot)
+{
+    uint32_t free = THREAD_FREE;
+    struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
+    if (thread != NULL)
+        return __atomic_compare_exchange_n(&thread->state, &free, THREAD_CLAIMED, 0, __ATOMIC_ACQ_REL,
+                                           __ATOMIC_RELAXED);
+    if ((thread = thread_map(slot)) == NULL)
+        return -ENOMEM;
+    thread->state = THREAD_CLAIMED;
+    struct thread *none = NULL;
+    if (__atomic_compare_exchange_n(&engine.threads[slot], &none, thread, 0, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED))
+        return 1;
+    os_unmap(thread->ring.bytes, thread->ring.size);
+    os_unmap(thread, thread->mapped);
+    return 0;
+}
+
+struct thread *threads_claim(void)
+{
+    for (uint32_t slot = 0; slot < ENGINE_THREADS; slot++) {
+        int claimed = claim(slot);
+        if (claimed < 0)
+            return NULL;
+        if (claimed == 0)
+            continue;
+        uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_RELAXED);
+        while (limit <= slot && !__atomic_compare_exchange_n(&engine.thread_limit, &limit, slot + 1, 0,
+                                                             __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            ;
+        thread_clear(engine.threads[slot]);
+        return engine.threads[slot];
+    }
+    return NULL;
+}
+
+void threads_release(struct thread *thread)
+{
+    __atomic_store_n(&thread->state, THREAD_FREE, __ATOMIC_RELEASE);
+}
+
+/* All slots free again, but those that a hook is filling: before a start, when no handler can run. */
+void threads_reset(void)
+{
+    for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
+        struct thread *thread = engine.threads[slot];
+        if (thread != NULL && __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_CLAIMED)
+            threads_release(thread);
+    }
+    engine.thread_numbers = 0;
+}
+
+/* ---- the task folder ---- */
+
+static struct thread *by_tid(int tid)
+{
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread != NULL && thread->tid == tid)
+            return thread;
+    }
+    return NULL;
+}
+
+static void adopt(int tid)
+{
+    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) || by_tid(tid) != NULL ||
+        (engine.only_tid != 0 && tid != engine.only_tid))
+        return;
+    struct thread *thread = threads_claim();
+    if (thread == NULL)
+        return;
+    threads_live(thread, tid);
+}
+
+struct directory_entry { /* what getdents64 gives */
+    uint64_t inode, offset;
+    uint16_t size;
+    unsigned char type;
+    char name[];
+};
+
+static int number_of(const char *name)
+{
+    int number = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        number = number * 10 + (*name - '0');
+    return *name == 0 ? number : 0;
+}
+
+void threads_scan(void)
+{
+    static uint64_t buffer[4096];
+    int fd = os_open("/proc/self/task", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return;
+    long size;
+    while ((size = os_call3(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < size;) {
+            const struct directory_entry *entry = (const void *)((const char *)buffer + at);
+            int tid = number_of(entry->name);
+            if (tid > 0)
+                adopt(tid);
+            at += entry->size;
+        }
+    }
+    os_close(fd);
+}
+
+uint32_t threads_in_task_folder(void)
+{
+    struct stat status;
+    if (os_call2(SYS_stat, "/proc/self/task", &status) < 0)
+        return 0;
+    return (uint32_t)status.st_nlink;
+}
