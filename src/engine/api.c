@@ -20,7 +20,7 @@
 
 #define VERSION "0.1.0"
 
-struct engine engine = {.restart_timer = -1, .unmapped = 1};
+struct engine engine; /* zero: 300 KB that the file need not hold */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct error last_error;
@@ -209,7 +209,11 @@ static int make_restart_timer(void)
 static int prepare(struct error *error)
 {
     guest_prepare();
-    engine.pid = os_process_id();
+    if (engine.pid != os_process_id()) { /* the first start in this process */
+        engine.restart_timer = -1;
+        engine.unmapped = 1;
+        engine.pid = os_process_id();
+    }
     if (engine.data_offset == 0)
         engine.data_offset = py_data_offset();
     void **stack_end = dlsym(RTLD_DEFAULT, "__libc_stack_end");
