@@ -59,7 +59,7 @@ static int number(const char **at, const char *end, unsigned base, char separato
     const char *from = *at;
     for (*value = 0; *at < end; ++*at) {
         unsigned digit = (unsigned char)**at;
-        digit = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+        digit = digit >= 'a' ? digit - 'a' + 10 : digit <= '9' ? digit - '0' : base;
         if (digit >= base)
             break;
         *value = *value * base + digit;

@@ -47,7 +47,8 @@ static inline int is_readable(uint64_t address, uint64_t sp, uint64_t end)
     return address >= sp && address % WORD == 0 && address < end && end - address >= WORD;
 }
 
-/* A caller's register. A place below sp was popped already: the register has its old value again. */
+/* A caller's register. A place below sp was popped already, and so was one that the frame pointer puts
+ * outside of this frame (compilers let the last rule stand in epilogues): the register has its old value. */
 static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint64_t cfa, uint64_t end,
                            uint64_t *value)
 {
@@ -62,7 +63,7 @@ static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint
         address = cfa - WORD * (uint64_t)place;
     else
         address = regs->fp + WORD * (uint64_t)((int64_t)place - RULE_FP_ZERO);
-    if (address < regs->sp)
+    if (address < regs->sp || (place >= RULE_BY_FP && address >= cfa))
         return;
     if (!is_readable(address, regs->sp, end)) {
         regs->known &= ~(1u << reg);
