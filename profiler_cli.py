@@ -172,14 +172,9 @@ def command_run(words: List[str]) -> int:
         raise ValueError("no such script: %s" % words[0])
     command = [sys.executable] + words
     with _scratch() as recorded:
-        folder, library = run.preload_path()
-        try:
-            variables = run.environment(library, {"output": recorded, "mode": "cpu", "clock": "auto"})
-            status = run.execute(command, variables)
-        finally:
-            run.remove(folder)
-        if not os.path.exists(recorded):
-            print("profiler: %s left no recording" % words[0], file=sys.stderr)
+        status, missing = run.record(command, recorded, {})
+        if missing:
+            print("profiler: %s" % missing, file=sys.stderr)
             return run.leave(status)
         files = claim(os.path.splitext(os.path.basename(words[0]))[0])
         with Recording(recorded) as recording:

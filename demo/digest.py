@@ -24,7 +24,7 @@ WORD = re.compile(r"[a-z]+|[A-Z][a-z]*")
 
 def modules(folder: str) -> Iterator[Tuple[str, str]]:
     """Every module's path and text, in a fixed order."""
-    for place, folders, files in sorted(os.walk(folder)):
+    for place, folders, files in os.walk(folder):
         folders[:] = sorted(set(folders) - {"site-packages", "dist-packages", "test"})
         for name in sorted(files):
             if name.endswith(".py"):

@@ -7,6 +7,7 @@ may be used.
 """
 
 import ctypes
+import os
 from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type
 
@@ -106,6 +107,11 @@ class Recording:
             known = _text(self._strings[number])
             self._decoded[number] = known
         return known
+
+    def is_unnamed(self, function: int, module: int) -> bool:
+        """Whether a native place has no name but its address in its library."""
+        name = self.string(function)
+        return not name or name.startswith(os.path.basename(self.string(module)) + "+0x")
 
     def rows(self, table: str) -> Any:
         """A table as a ctypes array of structures, in the reader's memory."""

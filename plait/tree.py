@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the outputs share: self and total weight of each place, and the hottest paths, plumbing left out.
+"""What the outputs share: own and total weight of lines and functions, hottest paths, plumbing left out.
 
 A hidden frame's own weight goes to the nearest visible frame below it (towards the root): a tick inside the
 eval loop belongs to the Python function it runs.
@@ -9,14 +9,16 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from . import recording as recordings
 
+NOBODY = -1
+
 
 class Hot(NamedTuple):
-    """A place with what it cost itself and with everything it called; ns and samples."""
+    """One owner of weight (a line, a function): its own and that of everything it called; ns."""
 
-    place: int
+    owner: int
     weight: int
-    samples: int
-    total_weight: int
+    total: int
+    place: int  # of the owner's places, the one that weighs most
 
 
 class Path(NamedTuple):
@@ -66,24 +68,49 @@ class Tree:
             self.instructions[node] += instructions
             self.memory[node] += memory
 
-    def hottest(self) -> List[Hot]:
-        """Every place that cost something, most self weight first. A recursive place's total counts once."""
+    def python_lines(self, recording: recordings.Recording) -> List[int]:
+        """Each node's owner: the Python line that runs it, with the native code that the line calls."""
+        kinds = recording.column("places", "kind")
+        owners = [NOBODY]
+        for node in range(1, len(self.parent)):
+            python = kinds[self.place[node]] == recordings.PYTHON
+            owners.append(self.place[node] if python else owners[self.parent[node]])
+        return owners
+
+    def functions(self, recording: recordings.Recording) -> List[int]:
+        """Each node's owner: its function; code without a name belongs to its library."""
+        numbers: Dict[Tuple[int, ...], int] = {}
+        names = ("kind", "function", "file", "module", "first_line")
+        rows = zip(*(recording.column("places", name) for name in names))
+        by_place = []
+        for kind, function, file, module, first_line in rows:
+            unnamed = kind == recordings.NATIVE and recording.is_unnamed(function, module)
+            key = (kind, 0, 0, module, 0) if unnamed else (kind, function, file, module, first_line)
+            by_place.append(numbers.setdefault(key, len(numbers)))
+        return [NOBODY] + [by_place[place] for place in self.place[1:]]
+
+    def hottest(self, owners: List[int]) -> List[Hot]:
+        """Every owner of weight, most of its own first. In recursion an owner's total counts once."""
         subtree = list(self.weight)
         for node in range(len(self.parent) - 1, 0, -1):
             subtree[self.parent[node]] += subtree[node]
-        own: Dict[int, List[int]] = {}
+        places: Dict[int, Dict[int, int]] = {}
         for node in range(1, len(self.parent)):
-            cell = own.setdefault(self.place[node], [0, 0, 0])
-            cell[0] += self.weight[node]
-            cell[1] += self.count[node]
-        for node in self._outermost():
-            own[self.place[node]][2] += subtree[node]
-        found = [Hot(place, *cell) for place, cell in own.items()]
-        found.sort(key=lambda hot: (-hot.weight, -hot.total_weight, hot.place))
+            weights = places.setdefault(owners[node], {})
+            weights[self.place[node]] = weights.get(self.place[node], 0) + self.weight[node]
+        places.pop(NOBODY, None)
+        totals = dict.fromkeys(places, 0)
+        for node in self._outermost(owners):
+            totals[owners[node]] += subtree[node]
+        found = [
+            Hot(owner, sum(weights.values()), totals[owner], max(weights, key=lambda place: weights[place]))
+            for owner, weights in places.items()
+        ]
+        found.sort(key=lambda hot: (-hot.weight, -hot.total, hot.owner))
         return found
 
-    def _outermost(self) -> List[int]:
-        """The nodes with no other of their place between them and the root."""
+    def _outermost(self, owners: List[int]) -> List[int]:
+        """The nodes with no other of their owner between them and the root."""
         children: List[List[int]] = [[] for _ in self.parent]
         for node in range(1, len(self.parent)):
             children[self.parent[node]].append(node)
@@ -93,12 +120,12 @@ class Tree:
         while stack:
             node = stack.pop()
             if node < 0:
-                depth[self.place[-node]] -= 1
+                depth[owners[-node]] -= 1
                 continue
-            place = self.place[node]
-            if not depth.get(place):
+            owner = owners[node]
+            if owner != NOBODY and not depth.get(owner):
                 found.append(node)
-            depth[place] = depth.get(place, 0) + 1
+            depth[owner] = depth.get(owner, 0) + 1
             stack.append(-node)
             stack.extend(children[node])
         return found

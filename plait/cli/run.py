@@ -23,6 +23,10 @@ HELP = "profile a program: plait run [OPTIONS] script.py ARGS | -m MODULE ARGS |
 _WITH_VALUE = {"-o", "--output", "-r", "--rate", "-d", "--depth", "--clock", "--python"}
 _FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "IO", "PWR")
 _PYTHON_ENDINGS = (".py", ".pyw", ".pyc", ".pyz")
+# Programs that set something up and then execute another in the same process.
+_LAUNCHERS = {"env", "nice", "nohup", "setsid", "stdbuf", "taskset", "numactl", "chrt", "ionice", "setpriv"}
+_LAUNCHERS |= {"sh", "dash", "bash", "zsh"}
+_SETTINGS_MAX = 8000  # the library reads no more
 _SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it, the child included
 
 
@@ -57,15 +61,13 @@ def main(words: List[str]) -> int:
     if chosen.depth and not 2 <= chosen.depth <= 4096:
         raise ValueError("--depth takes 2 to 4096 frames, not %d" % chosen.depth)
     output = output_path(chosen.output, target, chosen.force)
-    folder, library = preload_path()
-    try:
-        settings = {"output": output, "mode": "cpu", "clock": chosen.clock}
-        settings.update({"rate": str(rate)} if rate else {})
-        settings.update({"depth": str(chosen.depth)} if chosen.depth else {})
-        status = execute(command, environment(library, settings))
-    finally:
-        remove(folder)
-    if not chosen.quiet:
+    settings = {"clock": chosen.clock}
+    settings.update({"rate": str(rate)} if rate else {})
+    settings.update({"depth": str(chosen.depth)} if chosen.depth else {})
+    status, missing = record(command, output, settings)
+    if missing:
+        print("plait: %s" % missing, file=sys.stderr)
+    elif not chosen.quiet:
         show(output)
     return leave(status)
 
@@ -152,34 +154,72 @@ def output_path(asked: Optional[str], target: List[str], force: bool) -> str:
     return path
 
 
-def preload_path() -> Tuple[Optional[str], str]:
-    """The library as LD_PRELOAD takes it: through a link where its path would be split or expanded."""
-    path = _library.find("libprofiler.so")
-    if path is None:
-        raise ValueError("libprofiler.so is neither in the package nor in build/: type `make`")
-    if not any(character in path for character in " :\t$"):
-        return None, path
-    folder = tempfile.mkdtemp(prefix="plait-")
-    link = os.path.join(folder, "libprofiler.so")
-    os.symlink(path, link)
-    return folder, link
+class Workshop:
+    """What lives as long as a run: the preloaded library's path, and the file for the library's complaint."""
+
+    def __init__(self) -> None:
+        path = _library.find("libprofiler.so")
+        if path is None:
+            raise ValueError("libprofiler.so is neither in the package nor in build/: type `make`")
+        self._folder = tempfile.mkdtemp(prefix="plait-")
+        self.errors = os.path.join(self._folder, "errors")
+        self.library = path
+        if any(character in path for character in " :\t$"):  # LD_PRELOAD would split or expand it
+            self.library = os.path.join(self._folder, "libprofiler.so")
+            os.symlink(path, self.library)
+
+    def complaint(self) -> str:
+        try:
+            with open(self.errors, encoding="utf-8", errors="replace") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+
+    def close(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def remove(folder: Optional[str]) -> None:
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def record(command: List[str], output: str, settings: Dict[str, str]) -> Tuple[int, str]:
+    """Runs a command into a new recording: waitpid's status, and what went wrong or ''."""
+    workshop = Workshop()
+    try:
+        given = {"output": output, "mode": "cpu", "overwrite": "1", "errors": workshop.errors}
+        given.update(settings)
+        if is_launcher(command[0]):
+            given["pid"] = ""  # the child fills in its own
+        status = execute(command, environment(workshop.library, given))
+        if os.path.exists(output):
+            return status, ""
+        return status, workshop.complaint() or (
+            "the program left no recording (a static or set-user-id program, or it never began)"
+        )
+    finally:
+        workshop.close()
+
+
+def is_launcher(path: str) -> bool:
+    """Whether the program is likely to replace itself by the one that is meant."""
+    if os.path.basename(path) in _LAUNCHERS:
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def environment(library: str, settings: Dict[str, str]) -> Dict[str, str]:
+    """The program's environment, with the two variables that the library takes out of it again."""
     result = dict(os.environ)
-    before = result.get("LD_PRELOAD", "")
-    if "\n" in before:
-        raise ValueError("LD_PRELOAD holds a line break")
-    result["LD_PRELOAD"] = library + " " + before if before else library
-    # An unset LD_PRELOAD and an empty one differ for the program: the key is given only if it was set.
-    if "LD_PRELOAD" in os.environ:
+    before = result.get("LD_PRELOAD")
+    if before is not None:
         settings = dict(settings, preload=before)
+    if any("\n" in value for value in settings.values()):
+        raise ValueError("LD_PRELOAD or the recording's path holds a line break")
+    result["LD_PRELOAD"] = library + " " + before if before else library
     result["PLAIT_RUN"] = "\n".join("%s=%s" % pair for pair in settings.items())
+    if len(os.fsencode(result["PLAIT_RUN"])) > _SETTINGS_MAX:
+        raise ValueError("LD_PRELOAD or the recording's path is too long")
     return result
 
 
@@ -208,6 +248,8 @@ def start(command: List[str], variables: Dict[str, str], mask: Set[int], disposi
             if disposition == signal.SIG_IGN:
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if "\npid=" in variables["PLAIT_RUN"]:
+                variables["PLAIT_RUN"] = variables["PLAIT_RUN"].replace("\npid=", "\npid=%d" % os.getpid())
             os.execve(command[0], command, variables)
         except OSError as error:
             os.write(writer, b"%d" % (error.errno or 0))
@@ -234,13 +276,6 @@ def wait(child: int, forwarded: Set[signal.Signals]) -> int:
 
 def show(output: str) -> None:
     """The report on stderr; a failure of it never changes how the run ended."""
-    if not os.path.exists(output):
-        print(
-            "plait: the program left no recording (a static or set-user-id program, or it replaced itself "
-            "before it began)",
-            file=sys.stderr,
-        )
-        return
     from ..outputs import console
 
     try:

@@ -12,10 +12,10 @@ from collections import Counter
 from typing import Any, Dict, List, Optional, TextIO, Tuple
 
 from ..recording import MARKER, NATIVE, Recording
-from ..tree import Path, Tree
+from ..tree import Hot, Path, Tree
 
 _DEGRADED = ("native_cut", "in_transit", "python_only", "python_torn", "walk_limit")
-_SHORT_LINES = 12
+_SHORT_LINES = 8
 _PATHS = 5
 _PATH_FRAMES = 8
 Row = Tuple[str, str, str, str]
@@ -48,7 +48,8 @@ def _report(recording: Recording, stream: TextIO, hidden: bool, limit: int, path
     lines = verdict(recording, tree)
     _print(stream, [""] + lines)
     if tree.count and sum(tree.count):
-        _table(stream, hot_rows(recording, tree, limit))
+        _table(stream, "Lines of Python, with the native code they call", line_rows(recording, tree, limit))
+        _table(stream, "Functions, by themselves", function_rows(recording, tree, limit))
         if paths:
             _print(stream, path_lines(recording, tree, paths))
 
@@ -96,16 +97,33 @@ def _flag_bits(recording: Recording) -> Dict[str, int]:
     return {name: 1 << bit for bit, name in recording.flag_names().items()}
 
 
-def hot_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:
+def line_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:
+    """The hottest lines of Python."""
+    hot = tree.hottest(tree.python_lines(recording))
+    return _rows(recording, tree, hot[:limit], [item.owner for item in hot])
+
+
+def function_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:
+    """The hottest functions of both kinds; each with the line of it that weighs most."""
+    hot = tree.hottest(tree.functions(recording))
+    rows = _rows(recording, tree, hot[:limit], [item.place for item in hot])
+    places = recording.rows("places")
+    for number, item in enumerate(hot[: len(rows)]):
+        place = places[item.place]
+        if place.kind == NATIVE and recording.is_unnamed(place.function, place.module):
+            own, total, _, module = rows[number]
+            rows[number] = (own, total, "(no symbols)", module)
+    return rows
+
+
+def _rows(recording: Recording, tree: Tree, hot: List[Hot], shown: List[int]) -> List[Row]:
     whole = sum(tree.weight) or 1
     places = recording.rows("places")
     rows = []
-    for hot in tree.hottest()[:limit]:
-        if not hot.weight:
-            break
-        name, where = describe(recording, places[hot.place])
-        own, total = 100 * hot.weight / whole, 100 * hot.total_weight / whole
-        rows.append(("%.1f%%" % own, "%.1f%%" % total, name, where))
+    for item, place in zip(hot, shown):
+        if item.weight:
+            own, total = 100 * item.weight / whole, 100 * item.total / whole
+            rows.append(("%.1f%%" % own, "%.1f%%" % total, *describe(recording, places[place])))
     return rows
 
 
@@ -118,9 +136,8 @@ def describe(recording: Recording, place: Any) -> Tuple[str, str]:
     if place.kind == NATIVE and not name:
         name = "%s+0x%x" % (os.path.basename(module) or "?", place.address)
     if file:
-        return printable(name), printable(
-            "%s:%d" % (_short(file), place.line) if place.line else _short(file)
-        )
+        line = ":%d" % place.line if place.line else ""
+        return printable(name), printable(_short(file) + line)
     return printable(name), printable(os.path.basename(module))
 
 
@@ -173,15 +190,17 @@ def _share(part: int, whole: int) -> str:
     return "%s (%.2f%%)" % (_grouped(part), 100 * part / whole)
 
 
-def _table(stream: TextIO, rows: List[Row]) -> None:
-    header: Row = ("self", "total", "function", "line")
+def _table(stream: TextIO, title: str, rows: List[Row]) -> None:
+    if not rows:
+        return
+    header: Row = ("self", "total", "function", "where")
     width = min(60, max(len(row[2]) for row in [*rows, header]))
     plain = ["%7s %7s  %s  %s" % (a, b, name.ljust(width), where) for a, b, name, where in [header, *rows]]
-    if not _rich_table(stream, header, rows):
-        _print(stream, ["", *plain])
+    if not _rich_table(stream, title, header, rows):
+        _print(stream, ["", title + ":", *plain])
 
 
-def _rich_table(stream: TextIO, header: Row, rows: List[Row]) -> bool:
+def _rich_table(stream: TextIO, title: str, header: Row, rows: List[Row]) -> bool:
     """Draws with rich on a terminal; False where there is no rich or no terminal."""
     if not stream.isatty():
         return False
@@ -198,6 +217,7 @@ def _rich_table(stream: TextIO, header: Row, rows: List[Row]) -> bool:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(file=stream)
     console.print()
+    console.print(Text(title, style="bold"))
     console.print(table)
     return True
 
