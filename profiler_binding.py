@@ -134,7 +134,7 @@ class ProfileReport:
             for frame in stack["frames"][:_PATH_FRAMES]:
                 print("      -> %s" % _frame(frame))
             if len(stack["frames"]) > _PATH_FRAMES:
-                print("      -> ... %d more frames" % (len(stack["frames"]) - _PATH_FRAMES))
+                print("      -> ... %d more" % (len(stack["frames"]) - _PATH_FRAMES))
 
     def print_memory_stats(self) -> None:
         grown = sum(max(0, _memory(stack)) for stack in self.stacks)
@@ -152,7 +152,7 @@ class ProfileReport:
         ]
         print("=== INSTRUCTIONS ===")
         if not counted:
-            print("not counted: %s" % (self.data.get("instructions_note") or "no hardware counter here"))
+            print(self.data.get("instructions_note") or "not counted: no hardware counter here")
             return
         total = sum(number for number, _ in counted)
         print("Total: %d" % total)

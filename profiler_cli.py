@@ -17,7 +17,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Type, TypeVar, overload
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Type, TypeVar, overload
 
 import profiler_binding
 from plait import ProfilerError
@@ -162,20 +162,26 @@ def _scratch() -> Iterator[str]:
 
 
 def command_run(words: List[str]) -> int:
-    """The script runs by itself, as `plait run` does it; the files appear when it ends."""
-    if not words:
-        raise ValueError("run needs a script: profiler_cli.py run SCRIPT [ARGS]")
+    """A script that died by a signal takes this process with it: as a shell sees it without the profiler."""
+    from plait.cli import run
+
+    return run.leave(_record_script(words))
+
+
+def _record_script(words: List[str]) -> int:
+    """The script runs by itself, as `plait run` does it; the files appear when it ends. waitpid's status."""
     from plait.cli import run
     from plait.recording import Recording
 
+    if not words:
+        raise ValueError("run needs a script: profiler_cli.py run SCRIPT [ARGS]")
     if not os.path.isfile(words[0]):
         raise ValueError("no such script: %s" % words[0])
-    command = [sys.executable] + words
     with _scratch() as recorded:
-        status, missing = run.record(command, recorded, {})
+        status, missing = run.record([sys.executable] + words, recorded, {})
         if missing:
             print("profiler: %s" % missing, file=sys.stderr)
-            return run.leave(status)
+            return status
         files = claim(os.path.splitext(os.path.basename(words[0]))[0])
         with Recording(recorded) as recording:
             recording.write_json(files.json)
@@ -183,7 +189,7 @@ def command_run(words: List[str]) -> int:
             recording.write_folded(files.flamegraph)
     for path in files:
         print("wrote %s" % path, file=sys.stderr)
-    return run.leave(status)
+    return status
 
 
 def command_analyze(words: List[str]) -> int:
@@ -229,12 +235,15 @@ def command_interactive(words: List[str]) -> int:
             print("no such command: %s (there are %s, quit)" % (typed[0], names))
             continue
         try:
-            COMMANDS[typed[0]](typed[1:])
+            if typed[0] == "run":
+                _record_script(typed[1:])
+            else:
+                COMMANDS[typed[0]](typed[1:])
         except (ProfilerError, OSError, ValueError) as error:
             print("profiler: %s" % error)
 
 
-COMMANDS = {
+COMMANDS: Dict[str, Callable[[List[str]], int]] = {
     "run": command_run,
     "analyze": command_analyze,
     "flamegraph": command_flamegraph,

@@ -286,11 +286,14 @@ def show(output: str) -> None:
 
 def leave(status: int) -> int:
     """The exit code, or the same death."""
-    if not os.WIFSIGNALED(status):
-        return os.WEXITSTATUS(status)
-    number = os.WTERMSIG(status)
-    die_by(number)
-    return 128 + number
+    if os.WIFSIGNALED(status):
+        die_by(os.WTERMSIG(status))
+    return exit_code(status)
+
+
+def exit_code(status: int) -> int:
+    """What a shell shows for waitpid's status."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def die_by(number: int) -> None:

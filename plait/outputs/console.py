@@ -153,7 +153,7 @@ def path_lines(recording: Recording, tree: Tree, limit: int) -> List[str]:
         for place in path.places[:_PATH_FRAMES]:
             lines.append("       -> %s  %s" % describe(recording, places[place]))
         if len(path.places) > _PATH_FRAMES:
-            lines.append("       -> ... %d frames more" % (len(path.places) - _PATH_FRAMES))
+            lines.append("       -> ... %d more" % (len(path.places) - _PATH_FRAMES))
     return lines
 
 
