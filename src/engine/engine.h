@@ -49,6 +49,7 @@ struct thread {
     uint64_t ticks;                  /* handler runs so far; atomic */
     uint64_t carry;                  /* weight of a tick that was put off */
     uint64_t carry_time;             /* and its time */
+    uint32_t tries;                  /* how often it was */
     uint64_t lost, lost_weight;      /* ring full; atomic, taken by the helper */
     uint64_t given;                  /* weight of all ticks so far, lost ones included; atomic */
     uint64_t time;                   /* ns spent in the handler; atomic */
@@ -112,6 +113,7 @@ struct engine {
     int python_state; /* 1 attached, 0 absent, -1 refused */
     struct error python_error;
     struct libs_state *libs;
+    uint32_t missed;   /* a walk met code that is not in the snapshot, or has no table yet; atomic */
     uint64_t unmapped; /* guard generation; atomic */
     uint64_t codes[ENGINE_CODE_SETS]
                   [ENGINE_CODE_WAYS]; /* keys copied; atomic, lossy: a second copy harms nobody */

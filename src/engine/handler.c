@@ -19,7 +19,9 @@
 #include <time.h>
 #include <ucontext.h>
 
-enum { PUT_OFF_NS = 3000 };
+/* A put-off must outlast the way back to the program, or it finds the same instruction: 10 us, doubled each
+ * time. */
+enum { PUT_OFF_NS = 10000, PUT_OFF_TRIES = 6 };
 
 /* Stacks larger than this are not believed when only the thread pointer tells their end. */
 #define STACK_SPAN_MAX (1ULL << 30)
@@ -100,6 +102,13 @@ static void span_of(const struct regs *regs, uint64_t pointer, const ucontext_t 
 
 /* ---- one stack ---- */
 
+/* The helper shall look at the maps again, at its next wake. */
+static void miss(struct thread *thread, uint64_t pc)
+{
+    __atomic_store_n(&thread->unwound_at, pc, __ATOMIC_RELAXED);
+    __atomic_store_n(&engine.missed, 1, __ATOMIC_RELEASE);
+}
+
 /* The braided stack in thread->braided: its depth, or -1 when the tick is to be put off. */
 static int64_t take_stack(struct thread *thread, const struct regs *regs, const ucontext_t *context,
                           int last_try, uint32_t *flags)
@@ -120,15 +129,15 @@ static int64_t take_stack(struct thread *thread, const struct regs *regs, const 
     span_of(regs, pointer, context, &span);
     struct native_stack native = {.frames = thread->native, .capacity = STACK_WALK_MAX};
     unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, &native);
-    if (native.end == UNWIND_NO_LIBRARY)
-        __atomic_store_n(&thread->unwound_at, native.missed, __ATOMIC_RELAXED);
+    if (native.end == UNWIND_NO_LIBRARY || native.end == UNWIND_NO_TABLE)
+        miss(thread, native.missed);
 
     *flags |= native.end != UNWIND_COMPLETE ? SAMPLE_NATIVE_CUT : 0;
     *flags |= native.guessed ? SAMPLE_GUESSED : 0;
     *flags |= native.end == UNWIND_LIMIT || python.cut ? SAMPLE_WALK_LIMIT : 0;
     *flags |= status == PY_NONE ? SAMPLE_NO_PYTHON : 0;
     if (status == PY_TORN)
-        *flags |= last_try == 1 ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
+        *flags |= last_try ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
     return braid(&native, &engine.python, status == PY_OK ? &python : NULL, thread->braided,
                  2 * STACK_WALK_MAX, flags);
 }
@@ -211,13 +220,14 @@ static void record(struct thread *thread, uint32_t depth, uint32_t flags, uint64
 /* Arms the thread's one-shot: the frame chain is being relinked and will be whole in nanoseconds. */
 static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
 {
-    if (thread->timer < 0)
+    if (thread->timer < 0 || thread->tries == PUT_OFF_TRIES)
         return 0;
-    struct itimerspec soon = {{0, 0}, {0, PUT_OFF_NS}};
+    struct itimerspec soon = {{0, 0}, {0, (long)PUT_OFF_NS << thread->tries}};
     if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) < 0)
         return 0;
     thread->carry = weight;
     thread->carry_time = time;
+    thread->tries++;
     add(&thread->put_off, 1);
     add(&thread->calls, 1);
     return 1;
@@ -256,12 +266,13 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     if (weight == 0)
         return; /* a put-off's timer after its tick was taken with another one */
 
-    int64_t depth = take_stack(thread, &regs, context, purpose == PURPOSE_PUT_OFF, &flags);
+    int64_t depth = take_stack(thread, &regs, context, 0, &flags);
     if (depth < 0) {
         if (put_off(thread, time, weight))
             return;
         depth = take_stack(thread, &regs, context, 1, &flags);
     }
+    thread->tries = 0;
     add(&thread->given, weight);
     copy_codes(thread);
     record(thread, (uint32_t)depth, flags, time, weight);

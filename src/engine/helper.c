@@ -364,10 +364,15 @@ static void work(void)
         rest_or_work();
         if (__atomic_load_n(&engine.fresh, __ATOMIC_RELAXED))
             scan_threads(now);
+        if (__atomic_exchange_n(&engine.missed, 0, __ATOMIC_ACQ_REL))
+            keep_libraries();
         uint64_t next = engine.clocks_off ? UINT64_MAX : engine.clock->turn(now);
         if (now >= turn.memory && !engine.clocks_off) {
             read_memory();
-            turn.memory = now + (next == UINT64_MAX ? MEMORY_NS : engine.period < 1000000 ? 1000000 : 0);
+            uint64_t every = now - engine.start < 2ULL * SECOND_NS ? MEMORY_EARLY_NS : MEMORY_NS;
+            turn.memory = now + (next == UINT64_MAX                ? every
+                                 : engine.period < MEMORY_EARLY_NS ? MEMORY_EARLY_NS
+                                                                   : 0);
         }
         if (now >= turn.drain || engine.drain_asked != engine.drain_done) {
             if (!engine.clocks_off)

@@ -68,6 +68,7 @@ static void thread_clear(struct thread *thread)
 {
     ring_init(&thread->ring, thread->ring.bytes, thread->ring.size);
     thread->tid = 0;
+    thread->tries = 0;
     thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
