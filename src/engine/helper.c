@@ -18,8 +18,10 @@
 
 enum {
     SECOND_NS = 1000 * 1000 * 1000,
-    MEMORY_NS =
-        5 * 1000 * 1000,  /* how often the resident set is read where the clock does not wake us anyway */
+    /* How often the resident set is read, and missed libraries are looked at, where the clock does not wake
+     * us anyway: more often while the program is still loading. */
+    MEMORY_NS = 5 * 1000 * 1000,
+    MEMORY_EARLY_NS = 1000 * 1000,
     EAGER_TEXT = 8 << 20, /* libraries with less text get their tables before a tick needs them */
 };
 
