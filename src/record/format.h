@@ -20,10 +20,9 @@ enum { FORMAT_VERSION = 1, FORMAT_HEADER = 16, FORMAT_CHUNK = 12 };
     X(CODES, "code", "Python code objects")                                                                  \
     X(FRAMES, "fram", "frames, numbered on from 0")                                                          \
     X(NODES, "node", "stack nodes, numbered on from 1")                                                      \
-    X(SAMPLES, "samp", "samples")                                                                            \
     X(LOST, "lost", "ticks without a sample")                                                                \
     X(COUNTERS, "coun", "counters")                                                                          \
-    X(SYNC, "sync", "complete up to this time")                                                              \
+    X(SAMPLES, "samp", "samples, and up to which time they are complete")                                    \
     X(DONE, "done", "the clean end")
 
 enum format_chunk {
@@ -36,7 +35,8 @@ enum format_chunk {
 #define FORMAT_TAG(text)                                                                                     \
     ((uint32_t)(text)[0] | (uint32_t)(text)[1] << 8 | (uint32_t)(text)[2] << 16 | (uint32_t)(text)[3] << 24)
 
-/* A sample's first byte: which fields follow because they differ from what is expected. */
+/* A sample's first byte: which fields follow because they differ from what is expected. FORMAT_SYNC alone is
+ * no sample: the time units since the sync before it follow. */
 enum {
     FORMAT_HAS_THREAD = 1,
     FORMAT_HAS_NODE = 2,
@@ -44,8 +44,9 @@ enum {
     FORMAT_HAS_FLAGS = 8,
     FORMAT_HAS_MEMORY = 16,
     FORMAT_HAS_INSTRUCTIONS = 32,
+    FORMAT_SYNC = 64,
 };
-enum { FORMAT_TIME_UNIT = 1000 }; /* ns of a sample's time unit */
+enum { FORMAT_TIME_UNIT = 1000 }; /* ns of a time unit in samples */
 
 /* A frame's first byte: kind in the low two bits, then flags. */
 enum {

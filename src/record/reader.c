@@ -186,7 +186,11 @@ static void reader_extra(struct profiler_recording *recording, struct varint_rea
 
 static void reader_sample(struct profiler_recording *recording, struct varint_reader *in)
 {
-    uint32_t has = varint_get_limited(in, FORMAT_HAS_INSTRUCTIONS * 2 - 1);
+    uint32_t has = varint_get_limited(in, FORMAT_SYNC);
+    if (has == FORMAT_SYNC) {
+        recording->complete += varint_get(in) * FORMAT_TIME_UNIT;
+        return;
+    }
     uint32_t number =
         has & FORMAT_HAS_THREAD ? varint_get_limited(in, READER_THREADS) : recording->last_thread;
     int64_t late = varint_get_signed(in);
@@ -272,26 +276,21 @@ static void reader_head(struct profiler_recording *recording, struct varint_read
     recording->wall = varint_get(in);
 }
 
-static void reader_sync(struct profiler_recording *recording, struct varint_reader *in)
+static void reader_done(struct profiler_recording *recording, struct varint_reader *in)
 {
     uint64_t time = varint_get(in);
     varint_get(in);
-    if (!in->bad)
-        recording->complete = time;
-}
-
-static void reader_done(struct profiler_recording *recording, struct varint_reader *in)
-{
-    reader_sync(recording, in);
-    recording->clean = !in->bad;
+    if (in->bad)
+        return;
+    recording->complete = time;
+    recording->clean = 1;
 }
 
 static void (*const reader_entry[CHUNK_COUNT])(struct profiler_recording *, struct varint_reader *) = {
     [CHUNK_HEAD] = reader_head,         [CHUNK_STRINGS] = reader_strings,  [CHUNK_FIELDS] = reader_field,
     [CHUNK_LIBRARIES] = reader_library, [CHUNK_THREADS] = reader_thread,   [CHUNK_CODES] = reader_code,
     [CHUNK_FRAMES] = reader_frame,      [CHUNK_NODES] = reader_node,       [CHUNK_SAMPLES] = reader_sample,
-    [CHUNK_LOST] = reader_lost,         [CHUNK_COUNTERS] = reader_counter, [CHUNK_SYNC] = reader_sync,
-    [CHUNK_DONE] = reader_done,
+    [CHUNK_LOST] = reader_lost,         [CHUNK_COUNTERS] = reader_counter, [CHUNK_DONE] = reader_done,
 };
 
 static int reader_kind(uint32_t tag)

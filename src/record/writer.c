@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    WRITER_SYNC_PERIOD = 1000000000, /* ns between sync chunks while nothing happens */
+    WRITER_REST = 1000000000, /* ns between syncs while nothing happens, and between counters */
     WRITER_CODE_BACKLOG = 4 * WRITER_BACKLOG,
     WRITER_ENTRY = 16 * VARINT_MAX, /* room for the fixed part of any entry */
     WRITER_THREADS_MAX = 1 << 22,
@@ -28,6 +28,10 @@ enum code_state { CODE_UNNAMED, CODE_CUT, CODE_WHOLE };
 struct writer_code_state {
     uint32_t unnamed_samples; /* that wait for this code's name */
     uint32_t state;
+};
+
+struct writer_counter_state {
+    uint64_t value, written;
 };
 
 struct writer_thread_state { /* what a thread's next sample is expected to be like */
@@ -46,8 +50,9 @@ struct writer {
     struct intern nodes;              /* parent, frame; number + 1 is the node's, 0 the root */
     struct buffer code_states;        /* struct writer_code_state by code */
     struct buffer threads;            /* struct writer_thread_state by thread */
-    struct buffer counters;           /* last value by string number */
-    uint64_t start, last_sync;
+    struct buffer counters;           /* struct writer_counter_state by string number */
+    uint64_t start, last_sync, last_counters;
+    uint64_t synced; /* time units up to which the recording says it is complete */
     uint32_t last_thread;
     struct writer_totals totals;
 };
@@ -425,14 +430,24 @@ void writer_lost(struct writer *writer, uint32_t thread, const char *cause, uint
 
 void writer_counter(struct writer *writer, const char *name, uint64_t value)
 {
-    uint32_t number = writer_text(writer, name);
-    uint64_t *last = writer_element(&writer->counters, number, sizeof *last);
-    unsigned char *at = writer_begin(writer, CHUNK_COUNTERS, 0);
-    if (at == NULL || last == NULL || number == 0 || *last == value)
-        return;
-    *last = value;
-    at = varint_put(at, number);
-    writer_end(writer, CHUNK_COUNTERS, varint_put(at, value));
+    struct writer_counter_state *counter =
+        writer_element(&writer->counters, writer_text(writer, name), sizeof *counter);
+    if (counter != NULL)
+        counter->value = value;
+}
+
+/* Counters change with every flush: their values go out once in a while, and at the end. */
+static void writer_put_counters(struct writer *writer)
+{
+    struct writer_counter_state *counters = (struct writer_counter_state *)(void *)writer->counters.bytes;
+    for (size_t i = 1; i < writer->counters.used / sizeof *counters; i++) {
+        unsigned char *at = writer_begin(writer, CHUNK_COUNTERS, 0);
+        if (at == NULL || counters[i].value == counters[i].written)
+            continue;
+        counters[i].written = counters[i].value;
+        at = varint_put(at, i);
+        writer_end(writer, CHUNK_COUNTERS, varint_put(at, counters[i].value));
+    }
 }
 
 /* ---- the file ---- */
@@ -471,7 +486,7 @@ static uint64_t writer_since_start(const struct writer *writer, uint64_t now)
     return now > writer->start ? now - writer->start : 0;
 }
 
-/* The chunks that hold a time (head, sync, done): two numbers. */
+/* The chunks that hold a time and one more number. */
 static void writer_put_times(struct writer *writer, enum format_chunk kind, uint64_t first, uint64_t second)
 {
     unsigned char *at = writer_begin(writer, kind, 0);
@@ -510,13 +525,28 @@ int writer_attach(struct writer *writer, struct error *error)
     return outfile_attach(&writer->file, error);
 }
 
+/* The entry that says up to which time the samples are complete. */
+static void writer_put_sync(struct writer *writer, uint64_t time)
+{
+    unsigned char *at = writer_begin(writer, CHUNK_SAMPLES, 0);
+    uint64_t units = time / FORMAT_TIME_UNIT;
+    writer->last_sync = time;
+    if (at == NULL || units < writer->synced)
+        return;
+    *at++ = FORMAT_SYNC;
+    writer_end(writer, CHUNK_SAMPLES, varint_put(at, units - writer->synced));
+    writer->synced = units;
+}
+
 int writer_flush(struct writer *writer, uint64_t now)
 {
     uint64_t time = writer_since_start(writer, now);
-    if (writer_waiting(writer) != 0 || time - writer->last_sync >= WRITER_SYNC_PERIOD) {
-        writer_put_times(writer, CHUNK_SYNC, time, writer->totals.samples);
-        writer->last_sync = time;
+    if (time - writer->last_counters >= WRITER_REST) {
+        writer_put_counters(writer);
+        writer->last_counters = time;
     }
+    if (writer_waiting(writer) != 0 || time - writer->last_sync >= WRITER_REST)
+        writer_put_sync(writer, time);
     int sealed = writer_seal_all(writer);
     int written = outfile_write(&writer->file);
     writer->totals.bytes = writer->file.written;
@@ -525,6 +555,7 @@ int writer_flush(struct writer *writer, uint64_t now)
 
 int writer_close(struct writer *writer, uint64_t now, struct error *error)
 {
+    writer_put_counters(writer);
     int sys = writer_seal_all(writer);
     writer_put_times(writer, CHUNK_DONE, writer_since_start(writer, now), writer->totals.samples);
     sys = sys != 0 ? sys : writer_seal_all(writer);

@@ -258,7 +258,7 @@ static void repeated_sample_is_small(void)
     CHECK_EQUAL(after.samples, REPEATS);
     uint64_t bytes = after.bytes - before.bytes;
     printf("a repeated sample takes %.2f bytes, chunks included (20 a flush)\n", (double)bytes * 2 / REPEATS);
-    CHECK(bytes * 2 < REPEATS * 4);
+    CHECK(bytes * 2 < REPEATS * 3);
     CHECK_EQUAL(after.nodes, 2);
     CHECK_EQUAL(writer_close(writer, time, &error), 0);
     writer_free(writer);
