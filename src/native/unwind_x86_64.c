@@ -13,7 +13,10 @@ enum {
     WORD = 8,
     SIGNAL_REGISTERS = 40, /* gregs in the kernel's ucontext */
     SCAN_WORDS = 64,       /* how far a frame without rule and frame pointer is searched */
-    OUTERMOST = 8192,      /* a thread's start lies this close below its stack's end */
+    TRIAL_STEPS = 4,       /* callers that must follow from a word taken for a return address */
+    RED_ZONE = 128,        /* bytes below sp that a handler leaves alone */
+    PAGE = 4096,
+    OUTERMOST = 8192, /* a thread's start lies this close below its stack's end */
     KNOWN_ALL = 0xffff,
     KNOWN_CALLER = 1 << RULE_REG_SP | 1 << RULE_REG_FP | 1 << RULE_REG_EXTRA,
 };
@@ -73,11 +76,12 @@ static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint
     regs->known |= 1u << reg;
 }
 
-static int find_cfa(uint64_t rule, const struct regs *regs, uint64_t end, uint64_t *cfa)
+static int find_cfa(uint64_t rule, const struct regs *regs, const struct stack_span *span, uint64_t end,
+                    uint64_t *cfa)
 {
     enum rule_kind kind = rule_kind(rule);
     unsigned reg = rule_register(rule);
-    uint64_t base;
+    uint64_t base, low;
     if (!is_known(regs, reg))
         return 0;
     base = value_of(regs, reg);
@@ -88,7 +92,10 @@ static int find_cfa(uint64_t rule, const struct regs *regs, uint64_t end, uint64
     *cfa = base + (uint64_t)rule_offset(rule);
     if (kind == RULE_REGISTER)
         return 1;
-    if (!is_readable(*cfa, regs->sp, end))
+    low = end == span->high ? span->low : span->alt_low;
+    if (regs->sp - low > RED_ZONE) /* epilogues use what they have just popped */
+        low = regs->sp - RED_ZONE;
+    if (!is_readable(*cfa, low, end))
         return 0;
     *cfa = word_at(*cfa) + (kind == RULE_DEREF_WORD ? WORD : 0);
     return 1;
@@ -128,37 +135,54 @@ static int step_signal(struct regs *regs, const struct stack_span *span, uint64_
     return -1;
 }
 
-/* A return address into code with a rule (or into other code that may be guessed). */
-static int is_code(const struct libs *libs, uint64_t pc, int by_rule)
+static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
+                const struct stack_span *span, int *exact, int *guessed, int may_guess);
+
+/* Whether the word at cfa - 8 is a return address as far as tables can tell: it lies in code with a rule,
+ * and so do the callers that follow from it. */
+static int is_return(const struct libs *libs, struct unwind_cache *cache, const struct regs *regs,
+                     const struct stack_span *span, uint64_t cfa)
 {
-    const struct library *library = libs_find(libs, pc - 1);
-    const struct cfi_table *table;
-    if (library == NULL)
+    struct regs trial;
+    int exact, guessed, answer = -1;
+    if (libs_find(libs, word_at(cfa - WORD) - 1) == NULL)
         return 0;
-    if (!by_rule)
-        return 1;
-    table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
-    return table != NULL && cfi_find(table, pc - 1 - library->bias) != 0;
+    trial = *regs;
+    enter_caller(&trial, cfa, &exact);
+    for (unsigned i = 0; i < TRIAL_STEPS && answer < 0; i++)
+        answer = step(libs, cache, &trial, span, &exact, &guessed, 0);
+    return answer < 0 || answer == UNWIND_COMPLETE;
 }
 
-/* No rule for the pc: by the frame pointer if it leads to a return address; for the interrupted function
- * itself (it may be a leaf that has set up nothing), by the first word on its stack that is one. */
-static int step_guess(const struct libs *libs, struct regs *regs, uint64_t end, int *exact, int *guessed)
+/* The frame of an interrupted function without rule or frame pointer: its CFA lies above the first word of
+ * its stack that is a return address, or 0. Kernels of OpenBLAS align their stack to a page for a buffer of
+ * unknown size, and keep the stack pointer from before in rbx. */
+static uint64_t scan(const struct libs *libs, struct unwind_cache *cache, const struct regs *regs,
+                     const struct stack_span *span, uint64_t end, uint64_t limit)
 {
-    uint64_t fp = regs->fp, sp = regs->sp;
-    int framed = is_known(regs, RULE_REG_FP) && is_readable(fp, sp, end) && is_readable(fp + WORD, sp, end) &&
-                 is_code(libs, word_at(fp + WORD), 0);
-    *guessed = 1;
-    if (*exact) {
-        uint64_t words = (end - sp) / WORD;
-        for (uint64_t i = 0; i < words && i < SCAN_WORDS; i++) {
-            uint64_t at = sp + i * WORD;
-            if (framed && at >= fp)
-                break;
-            if (is_code(libs, word_at(at), 1))
-                return enter_caller(regs, at + WORD, exact);
-        }
+    uint64_t at = regs->sp, anchor = regs->r[RULE_REG_EXTRA];
+    if (at % PAGE == 0 && is_readable(anchor, at, end)) {
+        at = anchor;
+        limit = end;
     }
+    for (unsigned i = 0; i < SCAN_WORDS && at < limit; i++, at += WORD)
+        if (is_return(libs, cache, regs, span, at + WORD))
+            return at + WORD;
+    return 0;
+}
+
+/* No rule for the pc: by the frame pointer if it leads to a return address, but for the interrupted function
+ * itself, which may not have set it up, first by what its stack shows. */
+static int step_guess(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
+                      const struct stack_span *span, uint64_t end, int *exact)
+{
+    uint64_t fp = regs->fp, sp = regs->sp, cfa = 0;
+    int framed = is_known(regs, RULE_REG_FP) && is_readable(fp, sp, end) && is_readable(fp + WORD, sp, end) &&
+                 libs_find(libs, word_at(fp + WORD) - 1) != NULL;
+    if (*exact)
+        cfa = scan(libs, cache, regs, span, end, framed ? fp : end);
+    if (cfa != 0)
+        return enter_caller(regs, cfa, exact);
     if (framed) {
         regs->fp = word_at(fp);
         regs->known &= ~(1u << RULE_REG_EXTRA);
@@ -200,8 +224,8 @@ static int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t
     return -1;
 }
 
-int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
-                const struct stack_span *span, int *exact, int *guessed)
+static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
+                const struct stack_span *span, int *exact, int *guessed, int may_guess)
 {
     uint64_t end = stack_end(span, regs->sp), rule, cfa, fp, extra;
     int answer;
@@ -213,7 +237,8 @@ int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs
         return answer;
     switch (rule_kind(rule)) {
     case RULE_NONE:
-        return step_guess(libs, regs, end, exact, guessed);
+        *guessed = 1;
+        return may_guess ? step_guess(libs, cache, regs, span, end, exact) : UNWIND_NO_RULE;
     case RULE_SIGNAL:
         return step_signal(regs, span, end, exact);
     case RULE_END:
@@ -223,7 +248,7 @@ int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs
     default:
         break;
     }
-    if (!find_cfa(rule, regs, end, &cfa))
+    if (!find_cfa(rule, regs, span, end, &cfa))
         return UNWIND_NO_RULE;
     if (!is_cfa(cfa, regs->sp, end))
         return UNWIND_BAD_STACK;
@@ -234,6 +259,12 @@ int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs
     regs->fp = fp;
     regs->r[RULE_REG_EXTRA] = extra;
     return enter_caller(regs, cfa, exact);
+}
+
+int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
+                const struct stack_span *span, int *exact, int *guessed)
+{
+    return step(libs, cache, regs, span, exact, guessed, 1);
 }
 
 void unwind_stack(const struct libs *libs, struct unwind_cache *cache, const struct regs *start,
@@ -250,7 +281,7 @@ void unwind_stack(const struct libs *libs, struct unwind_cache *cache, const str
         frame->sp = regs.sp;
         frame->flags = exact ? FRAME_EXACT_PC : 0;
         frame->zero = 0;
-        end = unwind_step(libs, cache, &regs, span, &exact, &guessed);
+        end = step(libs, cache, &regs, span, &exact, &guessed, 1);
         stack->guessed += (uint32_t)guessed;
     }
     if (end == UNWIND_NO_LIBRARY || end == UNWIND_NO_TABLE || end == UNWIND_NO_RULE)
