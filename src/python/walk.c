@@ -15,10 +15,12 @@
 #include <stddef.h>
 
 enum {
+    EXECUTING = 0, /* 3.10: f_state */
     OWNER_GENERATOR = 1,
     OWNER_ENTRY = 3,      /* from 3.12: no Python frame, but the entry object of an eval activation */
     EVAL_ENTRY = 256,     /* bytes of the eval function in which the entry object may be half built */
     SHIM_DISTANCE = 4096, /* 3.12: entry object and cframe are locals of one C frame */
+    THREAD_SPAN = 512,    /* 3.10: the outermost entry object lies within so many bytes of its thread state */
     THREAD_SIZE = 192,    /* bytes of a PyThreadState that the walk reads, at most */
 };
 
@@ -32,6 +34,7 @@ struct walk {
     uint64_t marker;  /* the last one met: markers rise */
     uint32_t room;    /* frames that may still be stored, with those stored */
     uint32_t frames;  /* Python frames met, stored or not */
+    uint32_t passing; /* of these, generators that pass a throw() on (3.10) */
     uint32_t closed;  /* those in finished segments */
     uint32_t objects; /* frames and entry objects met */
     int64_t distance; /* 3.12: entry object - cframe, 0 = not known yet */
@@ -93,6 +96,19 @@ static int32_t find_unit(const struct walk *walk, uint64_t frame, uint64_t code)
     return (int32_t)(bytes / 2);
 }
 
+/* 3.10: 1 for a generator that passes a throw() on to the one it delegates to: it is linked into the list
+ * without an activation, its operand stack saved, the next instruction YIELD_FROM. The innermost is told by
+ * counting. */
+static int is_passing(const struct walk *walk, uint64_t frame, uint64_t code, int32_t unit)
+{
+    const struct py_offsets *o = walk->o;
+    if (o->frame_depth < 0 || load_int(frame + (uint64_t)o->frame_depth) < 0 ||
+        field(frame, o->frame_generator) == 0 || load_byte(frame + (uint64_t)o->frame_state) != EXECUTING)
+        return 0;
+    uint64_t next = field(code, o->code_object) + (uint64_t)o->bytes_data + 2 * ((uint64_t)unit + 1);
+    return guard_has(walk->guard, next, 1) && load_byte(next) == (uint32_t)o->op_yield_from;
+}
+
 /* Checks a Python frame, whose memory is readable, and stores it. NULL, or why not. */
 static const char *add_frame(struct walk *walk, uint64_t frame)
 {
@@ -107,16 +123,20 @@ static const char *add_frame(struct walk *walk, uint64_t frame)
     if (unit == INT32_MIN)
         return "instruction outside its code";
     struct py_stack *stack = walk->stack;
+    int passing = is_passing(walk, frame, code, unit);
     if (stack->frame_count < walk->room) {
         struct py_frame *out = &stack->frames[stack->frame_count++];
         out->code = code;
         out->key = py_code_key(o, code, walk->guard);
         out->unit = unit;
-        out->owner = o->frame_owner >= 0 ? load_byte(frame + (uint64_t)o->frame_owner) : 0;
+        out->owner = o->frame_owner >= 0 ? load_byte(frame + (uint64_t)o->frame_owner)
+                     : passing           ? OWNER_GENERATOR
+                                         : 0;
     } else {
         stack->cut = 1;
     }
     walk->frames++;
+    walk->passing += (uint32_t)passing;
     return NULL;
 }
 
@@ -234,8 +254,9 @@ static const char *walk_objects(struct walk *walk, uint64_t frame)
     return NULL;
 }
 
-/* 3.10: the entry objects, into the segments' markers. Sets *count to how many there are. */
-static const char *walk_markers(struct walk *walk, uint64_t cframe, uint32_t *count)
+/* 3.10: the entry objects, into the segments' markers. Sets *count to how many there are. The outermost is part
+ * of the PyThreadState, and its `previous` is never initialised. */
+static const char *walk_markers(struct walk *walk, uint64_t thread, uint64_t cframe, uint32_t *count)
 {
     struct py_stack *stack = walk->stack;
     *count = 0;
@@ -243,8 +264,8 @@ static const char *walk_markers(struct walk *walk, uint64_t cframe, uint32_t *co
         if ((cframe & 7) != 0 || !guard_has(walk->guard, cframe, 24))
             return "entry object not readable";
         uint64_t outer = field(cframe, walk->o->cframe_previous);
-        if (outer == 0 || *count >= STACK_WALK_MAX)
-            return NULL; /* the outermost is part of the PyThreadState */
+        if (cframe - thread < THREAD_SPAN || *count >= STACK_WALK_MAX)
+            return NULL;
         if (!is_rising(walk, cframe))
             return "entry objects do not rise";
         if (*count < stack->segment_capacity)
@@ -254,40 +275,50 @@ static const char *walk_markers(struct walk *walk, uint64_t cframe, uint32_t *co
     }
 }
 
+/* 3.10: segments of one activation each, from the innermost: its frame, behind those that only pass a throw()
+ * on to it. `empty`: the innermost entry object has no frame. */
+static void build_segments(struct walk *walk, uint32_t empty)
+{
+    struct py_stack *stack = walk->stack;
+    uint32_t count = 0, first = 0;
+    if (empty && stack->segment_capacity > 0) {
+        stack->segments[count].first = 0;
+        stack->segments[count++].count = 0;
+    }
+    for (uint32_t i = 0; i < stack->frame_count && count < stack->segment_capacity; i++) {
+        if (stack->frames[i].owner == OWNER_GENERATOR)
+            continue;
+        stack->segments[count].first = first;
+        stack->segments[count++].count = i + 1 - first;
+        first = i + 1;
+    }
+    stack->segment_count = count;
+    stack->frame_count = first;
+    stack->cut |= first < walk->frames;
+}
+
 /* 3.10: frames and entry objects are linked and unlinked some instructions apart, so at the innermost end one
  * list may be longer by one. Paired from the outermost end, every frame gets its own entry object; an
  * innermost one without gets the marker 0. */
 static enum py_status pair_markers(struct walk *walk, uint32_t markers)
 {
     struct py_stack *stack = walk->stack;
-    uint32_t limit = STACK_WALK_MAX;
-    uint32_t empty = walk->frames<markers, extra = walk->frames> markers;
-    if (walk->frames == limit || markers == limit)
-        empty = extra = 0;
-    else if (walk->frames + empty != markers + extra)
+    uint32_t active = walk->frames - walk->passing;
+    if (walk->objects > STACK_WALK_MAX || markers >= STACK_WALK_MAX)
+        active = markers; /* neither outer end is known */
+    if (active > markers + 1 || active + 1 < markers)
         return torn(stack, "frames and entry objects disagree");
-    uint32_t total = walk->frames + empty;
-    uint32_t count = total < stack->segment_capacity ? total : stack->segment_capacity;
-    if (count > stack->frame_count + empty)
-        count = stack->frame_count + empty;
-    if (extra > 0) {
-        for (uint32_t i = count; i-- > 1;)
+    if (active > markers && stack->segment_capacity > 0) {
+        uint32_t last = markers < stack->segment_capacity - 1 ? markers : stack->segment_capacity - 1;
+        for (uint32_t i = last; i > 0; i--)
             stack->segments[i].marker = stack->segments[i - 1].marker;
-        if (count > 0)
-            stack->segments[0].marker = 0;
+        stack->segments[0].marker = 0;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        stack->segments[i].first = i - (i > 0 ? empty : 0);
-        stack->segments[i].count = !(empty && i == 0);
-    }
-    if (count < total)
-        stack->cut = 1;
-    stack->segment_count = count;
-    stack->frame_count = count > empty ? count - empty : 0;
-    return total > 0 ? PY_OK : PY_NONE;
+    build_segments(walk, active < markers);
+    return walk->frames > 0 || markers > 0 ? PY_OK : PY_NONE;
 }
 
-static enum py_status walk_old(struct walk *walk, uint64_t frame, uint64_t cframe)
+static enum py_status walk_old(struct walk *walk, uint64_t thread, uint64_t frame, uint64_t cframe)
 {
     const char *why = walk_objects(walk, frame);
     if (why != NULL)
@@ -298,7 +329,7 @@ static enum py_status walk_old(struct walk *walk, uint64_t frame, uint64_t cfram
         return walk->frames > 0 ? PY_OK : PY_NONE;
     }
     uint32_t markers;
-    why = walk_markers(walk, cframe, &markers);
+    why = walk_markers(walk, thread, cframe, &markers);
     return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers);
 }
 
@@ -377,7 +408,7 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
     if (o->frame_owner >= 0)
         return walk_new(&walk, thread, pc, last_try);
     uint64_t cframe = o->thread_cframe >= 0 ? field(thread, o->thread_cframe) : 0;
-    return walk_old(&walk, field(thread, o->thread_frame), cframe);
+    return walk_old(&walk, thread, field(thread, o->thread_frame), cframe);
 }
 
 int py_in_eval(const struct py_runtime *py, uint64_t pc)
