@@ -44,6 +44,7 @@ $(BUILD)/obj/%.o: src/%.c
 
 $(BUILD)/libprofiler.so: $(OBJECTS)
 	$(CC) $(LDFLAGS_SO) -o $@ $^ -lm -lpthread -ldl
+	ln -sf $(@F) $(@D)/libplait-profiler.so.1
 
 $(BUILD)/libprofiler.a: $(OBJECTS)
 	rm -f $@

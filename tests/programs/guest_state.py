@@ -34,7 +34,11 @@ def status_field(name):
 
 
 def descriptors():
-    return {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in sorted(map(int, os.listdir("/proc/self/fd"))) if fd > 2 and os.path.lexists(f"/proc/self/fd/{fd}")}
+    return {
+        fd: os.readlink(f"/proc/self/fd/{fd}")
+        for fd in sorted(map(int, os.listdir("/proc/self/fd")))
+        if fd > 2 and os.path.lexists(f"/proc/self/fd/{fd}")
+    }
 
 
 def main():

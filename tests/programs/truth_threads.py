@@ -41,7 +41,12 @@ def part_waits(size):
 
 
 def main():
-    groups = ({part_loop: 1, part_text: 1}, {part_text: 1, part_hash: 1}, {part_crc: 1, part_hash: 1}, {part_waits: 1})
+    groups = (
+        {part_loop: 1, part_text: 1},
+        {part_text: 1, part_hash: 1},
+        {part_crc: 1, part_hash: 1},
+        {part_waits: 1},
+    )
     everyone = [truth.Parts(group) for group in groups]
     seconds, seed = truth.seconds_asked() / len(groups), truth.seed_asked()
     threads = [

@@ -11,7 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+BUILD = Path(os.environ.get("PLAIT_BUILD") or ROOT / "build")
 LIBRARY = BUILD / "libprofiler.so"
 PROGRAMS = ROOT / "tests" / "programs"
 CLOCKS = ("poll", "perf", "posix")
@@ -30,7 +30,9 @@ Result = namedtuple("Result", "status stdout stderr")
 def _version(path):
     code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
     try:
-        run = subprocess.run([path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+        run = subprocess.run(
+            [path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
+        )
     except OSError:
         return None
     return run.stdout.decode().strip() if run.returncode == 0 else None
@@ -75,7 +77,11 @@ def newest_of(version_minor):
 def has_symbols(python):
     """1 when the interpreter's own C functions can be named: it is not stripped."""
     shared = subprocess.run(
-        [python, "-c", "import sysconfig as s; print(s.get_config_var('LIBDIR'), s.get_config_var('LDLIBRARY'))"],
+        [
+            python,
+            "-c",
+            "import sysconfig as s; print(s.get_config_var('LIBDIR'), s.get_config_var('LDLIBRARY'))",
+        ],
         stdout=subprocess.PIPE,
         check=True,
     ).stdout.decode()
@@ -110,7 +116,7 @@ def build(name, shared=False, flags=(), folder=None):
 
 
 def can_be_nobody():
-    """"" when this process can run programs as an ordinary user that reaches our files; else why not."""
+    """ "" when this process can run programs as an ordinary user that reaches our files; else why not."""
     if os.geteuid() != 0:
         return "not root: the tests run as an ordinary user already"
 
@@ -140,7 +146,7 @@ def nobody_can_run(python):
 
 def settings(output, rate=1000, clock="auto", depth=512, **more):
     """PLAIT_RUN's text."""
-    values = {"output": output, "rate": rate, "clock": clock, "depth": depth, "mode": "cpu", "preload": ""}
+    values = {"output": output, "rate": rate, "clock": clock, "depth": depth, "mode": "cpu"}
     values.update(more)
     return "\n".join(f"{key}={value}" for key, value in values.items() if value is not None)
 
@@ -234,10 +240,15 @@ def profile(argv, rate=1000, clock="auto", depth=512, nobody=False, check=True, 
 # ---- reading ----
 
 
-def read(path):
+def read(path, quick=True):
     """(samples, totals, fields) of a recording: frames root first, hidden ones included; totals: the table's
-    numbers by name; fields: lists of values by key."""
+    numbers by name; fields: lists of values by key. `quick`: native names from symbol tables, without libdw."""
+    from plait import _library
+    from plait import recording as recordings
     from plait.recording import Recording
+
+    library = _library.load()
+    recordings._symbols[:] = [(library.symbolizer_elf(), "")] if quick else []
 
     kinds = ("native", "python", "marker")
     with Recording(path) as recording:
@@ -264,7 +275,7 @@ def read(path):
             for row in recording.rows("samples")
         ]
         table = recording.table
-        numbers = "total_count total_weight elapsed lost lost_weight unnamed clean".split()
+        numbers = ["total_count", "total_weight", "elapsed", "lost", "lost_weight", "unnamed", "clean"]
         totals = {name: getattr(table, name) for name in numbers}
         totals["flags"] = recording.flags()
         fields = {}
@@ -283,7 +294,7 @@ _refused = {}
 
 
 def clock_refused(clock, nobody=False):
-    """"" when this forced clock samples here, else one line that says why not."""
+    """ "" when this forced clock samples here, else one line that says why not."""
     key = (clock, nobody)
     if key not in _refused:
         python = "/usr/bin/python3" if nobody else sys.executable

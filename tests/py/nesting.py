@@ -32,6 +32,10 @@ LIBRARY_ENTRY = ("libsqlite3", "sqlite")
 # Flags of samples that say of themselves that something is missing.
 DEGRADED = {"native_cut", "in_transit", "python_only", "python_torn", "walk_limit"}
 
+# After main() begins, native_cut samples are the price of meeting libraries for the first time: their tables are
+# built off the hot path. Counted apart for so long (ns).
+WARMING = 400_000_000
+
 # What else a function may call that leads into a way's library without a callback.
 LEAF_USES = {"connection": {"sqlite"}, "by_thread": {"sqlite"}}
 
@@ -76,10 +80,11 @@ def entry_of(frame):
 class Checker:
     """Judges samples one by one; `wrong` holds a reason for each bad one."""
 
-    def __init__(self, source_path, lines_known=True, symbols_known=True):
+    def __init__(self, source_path, lines_known=True, symbols_known=True, warming=WARMING):
         self.source = os.path.basename(source_path)
         self.lines = way_lines(source_path) if lines_known else {}
         self.symbols_known = symbols_known  # False: a stripped interpreter, only library entries are seen
+        self.warming = warming
         self.counts = Counter()
         self.wrong = []
         self.depths = Counter()  # Python -> C -> Python changes seen in a stack
@@ -98,6 +103,8 @@ class Checker:
         for sample in samples:
             if not first <= sample.time <= last:
                 self.counts["outside"] += 1
+            elif "native_cut" in sample.flags and sample.time < first + self.warming:
+                self.counts["cut while warming up"] += 1
             elif DEGRADED & sample.flags:
                 self.counts["degraded"] += 1
                 for flag in sorted(DEGRADED & sample.flags):
@@ -122,6 +129,8 @@ class Checker:
                 run.append(frame)
                 continue
             if not self.is_ours(frame):
+                if above is not None and above.function == "connection":
+                    return None  # sqlite3.connect runs functools.lru_cache: not ours to judge
                 return f"foreign Python frame {frame.function} in {frame.file}"
             reason = self.check_step(above, run, frame, is_main_thread)
             if reason:

@@ -10,9 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import harness
+import pytest
 
 BUSY = """
 import sys, time
@@ -43,7 +42,9 @@ def test_killed_program_leaves_its_recording(clock, tmp_path):
     output, used = kill_in_the_middle(tmp_path, clock, 1_500_000_000)
     samples, totals, fields = harness.read(output)
     weight = sum(sample.weight for sample in samples)
-    print(f"{clock}: used {used / 1e6:.1f} ms, recorded {weight / 1e6:.1f} ms, missing {(used - weight) / 1e6:.1f}")
+    print(
+        f"{clock}: used {used / 1e6:.1f} ms, recorded {weight / 1e6:.1f} ms, missing {(used - weight) / 1e6:.1f}"
+    )
     assert totals["clean"] == 0
     assert any(sample.frames for sample in samples)
     assert weight > used / 2
@@ -91,7 +92,11 @@ def recording(tmp_path_factory):
 def test_cut_at_any_byte(recording, tmp_path):
     data = recording.read_bytes()
     chance = random.Random(3)
-    cuts = sorted(set(range(0, min(300, len(data)), 3)) | {chance.randrange(len(data)) for _ in range(150)} | {len(data) - 1, len(data)})
+    cuts = sorted(
+        set(range(0, min(300, len(data)), 3))
+        | {chance.randrange(len(data)) for _ in range(150)}
+        | {len(data) - 1, len(data)}
+    )
     paths = []
     for cut in cuts:
         path = tmp_path / f"{cut}.plait"

@@ -5,12 +5,18 @@ import re
 import shutil
 import subprocess
 
+import harness
 import pytest
 
-import harness
-
 # Objects whose code runs in the signal handler.
-HANDLER_OBJECTS = ["engine/handler*.o", "engine/rerun*.o", "native/unwind*.o", "python/*.o", "braid.o", "core/*.o"]
+HANDLER_OBJECTS = [
+    "engine/handler*.o",
+    "engine/rerun*.o",
+    "native/unwind*.o",
+    "python/*.o",
+    "braid.o",
+    "core/*.o",
+]
 # Objects whose code runs in the raw helper thread, which has no libc state.
 HELPER_OBJECTS = ["engine/helper*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
 
@@ -19,7 +25,13 @@ PURE = {"memcpy", "memset", "memmove", "memcmp", "strlen", "_GLOBAL_OFFSET_TABLE
 # Not in the handler or helper: functions of the same objects that run at start or at report time. Each is named
 # here with the object that may import it.
 OUTSIDE = {
-    "python/attach.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "pthread_self", "dlsym"},
+    "python/attach.o": {
+        "pthread_key_create",
+        "pthread_key_delete",
+        "pthread_setspecific",
+        "pthread_self",
+        "dlsym",
+    },
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|cfi|unwind|py|guard|offsets|braid|writer|intern|engine|handler|helper|clock"
@@ -68,7 +80,9 @@ def test_the_check_sees_a_forbidden_import(tmp_path):
     source = tmp_path / "bad.c"
     source.write_text("#include <stdlib.h>\nvoid *f(void); void *f(void) { return malloc(7); }\n")
     subprocess.run(["cc", "-c", "-o", str(tmp_path / "bad.o"), str(source)], check=True)
-    rest = {symbol for symbol in undefined(tmp_path / "bad.o") if symbol not in PURE and not OURS.match(symbol)}
+    rest = {
+        symbol for symbol in undefined(tmp_path / "bad.o") if symbol not in PURE and not OURS.match(symbol)
+    }
     assert rest == {"malloc"}
 
 
@@ -94,7 +108,9 @@ def test_exports():
     header = (harness.ROOT / "include" / "profiler.h").read_text()
     declared = set(re.findall(r"PROFILER_API[^;(]*?\b(profiler_\w+)\(", header))
     assert declared - set(names) == set(), "declared, but not exported"
-    assert {name for name in names if name.startswith("profiler_")} - declared == set(), "exported, not declared"
+    assert {name for name in names if name.startswith("profiler_")} - declared == set(), (
+        "exported, not declared"
+    )
 
 
 def test_size_stripped(tmp_path):

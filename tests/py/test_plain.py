@@ -3,9 +3,8 @@
 
 import sys
 
-import pytest
-
 import harness
+import pytest
 import truth_check
 
 
@@ -53,7 +52,9 @@ def test_preloaded(clock):
     assert len(whole) >= 0.99 * len(done.samples), "stacks that do not reach the program's own functions"
 
 
-@pytest.mark.parametrize("argv", [["/bin/true"], ["/bin/false"], ["/bin/sh", "-c", "kill -9 $$"], ["/bin/echo", "hello"]])
+@pytest.mark.parametrize(
+    "argv", [["/bin/true"], ["/bin/false"], ["/bin/sh", "-c", "kill -9 $$"], ["/bin/echo", "hello"]]
+)
 def test_short_programs(argv, library):
     plain = harness.run(argv)
     assert harness.profile(argv, check=False).result == plain

@@ -5,8 +5,6 @@ is counted as unnamed. The truth is in the names (tests/programs/reuse.py)."""
 import re
 from collections import Counter
 
-import pytest
-
 import harness
 from harness import PROGRAMS, Frame
 
@@ -16,7 +14,7 @@ ALIKE_FIRST = 3
 
 
 def judge_frame(frame, caller):
-    """"" when this frame tells the truth about itself, else the reason. Not judged: None."""
+    """ "" when this frame tells the truth about itself, else the reason. Not judged: None."""
     named = NAMED.match(frame.function)
     if named:
         first, body = int(named.group(1)), int(named.group(2))

@@ -4,9 +4,8 @@ with a bound that only a systematic error breaks; bench/truth.py judges medians 
 
 import sys
 
-import pytest
-
 import harness
+import pytest
 import truth_check
 from harness import PROGRAMS
 

@@ -20,7 +20,7 @@ NEST = harness.PROGRAMS / "nest.py"
 
 def judge(name, clock, wanted, rate):
     python, helper = harness.PYTHONS[name], harness.build("nest", shared=True)
-    checker = Checker(NEST, symbols_known=harness.has_symbols(python))
+    checker = Checker(NEST, symbols_known=harness.has_symbols(python), warming=0)
     lost, seconds = 0, 3
     for _ in range(40):
         done = harness.profile([python, NEST, helper, seconds], rate=rate, clock=clock)
@@ -30,7 +30,11 @@ def judge(name, clock, wanted, rate):
             break
         seconds = 10
     total = checker.counts["checked"] + checker.counts["degraded"]
-    good = not checker.wrong and checker.counts["degraded"] <= 0.001 * total and checker.counts["checked"] >= wanted
+    good = (
+        not checker.wrong
+        and checker.counts["degraded"] <= 0.001 * total
+        and checker.counts["checked"] >= wanted
+    )
     print(f"{'ok ' if good else 'BAD'} {name} {clock}: lost ticks {lost}; {checker.report()}", flush=True)
     for reason, sample in checker.wrong[:3]:
         print(f"      {reason}; flags {sorted(sample.flags)}")

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""What sampling costs: one process, slices of fixed work alternating three states in random order: off, an empty
+handler on the same clock, full sampling.
+
+    cost.py [--clock poll] [--rounds 60] [--slice 0.2] [--python EXE] [--what cold,warm]
+
+    cold  1 kHz; between ticks the work walks through 8 MB of memory, so that the handler finds cold caches
+    warm  10 kHz; small work, caches warm
+
+The stack is 30 mixed frames deep: Python functions under sort keys (Python -> list.sort -> Python). A slice's
+time is the process's CPU time (user and kernel, the helper's included) and its wall time. Printed: the ratio of
+each state to off as the median of rounds and as a sum trimmed by 5 %, each with its spread; and microseconds
+per sample above the empty handler. These machines are noisy by a factor of two: trust the ratios.
+"""
+
+import argparse
+import ctypes
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+STATES = ("off", "empty", "full")
+KINDS = {"cold": (1000, 8 << 20), "warm": (10000, 1 << 14)}  # rate, bytes that the work walks through
+
+
+# ---- the work: 30 frames deep, a fixed amount ----
+
+
+class Work:
+    def __init__(self, size):
+        self.memory = bytearray(size)
+        self.view = memoryview(self.memory)
+
+    def leaf(self, steps):
+        """Touches a byte of every cache line once and computes a little; in pieces, to be interrupted anywhere."""
+        view, total = self.view, 0
+        for _ in range(steps):
+            total += sum(view[::64])
+            for i in range(300):
+                total += i & 7
+        return total
+
+    def down(self, level, steps):
+        """Python -> Python -> list.sort -> Python: three frames a level."""
+        if level == 0:
+            return self.leaf(steps)
+        return self.across(level, steps)
+
+    def across(self, level, steps):
+        return sorted((level,), key=lambda level: self.down(level - 1, steps))[0]
+
+    def slice(self, steps):
+        self.down(3, steps)
+
+
+def calibrate(work, seconds):
+    """Steps of a slice of about so many seconds."""
+    steps = 8
+    while True:
+        before = time.process_time()
+        work.slice(steps)
+        took = time.process_time() - before
+        if took > seconds / 4:
+            return max(1, int(steps * seconds / took))
+        steps *= 2
+
+
+# ---- one round: each state once, in random order ----
+
+
+class Sampler:
+    """profiler_start and profiler_stop, full or with the handler that returns at once."""
+
+    def __init__(self, clock, rate):
+        from plait import _library
+
+        self.library = _library.load()
+        self.make_options = lambda: _library.options(rate=rate, clock=clock)
+        self.samples = 0
+
+    def start(self, state):
+        if state == "off":
+            return
+        if state == "empty":
+            os.environ["PLAIT_HANDLER"] = "empty"
+        else:
+            os.environ.pop("PLAIT_HANDLER", None)
+        self.library.check(self.library.start(ctypes.byref(self.make_options())))
+
+    def stop(self, state):
+        """Samples of the slice."""
+        if state == "off":
+            return 0
+        samples = self.library.state()
+        self.library.check(self.library.stop())
+        samples = self.library.state()
+        return int(samples.samples)
+
+
+def one_slice(sampler, work, steps, state):
+    """(CPU seconds, wall seconds, samples) of one slice; start and stop are not in it."""
+    sampler.start(state)
+    work.slice(max(1, steps // 20))  # the first ticks build tables
+    cpu, wall = time.process_time(), time.perf_counter()
+    work.slice(steps)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return cpu, wall, sampler.stop(state)
+
+
+def measure(clock, kind, rounds, seconds, seed=1):
+    rate, size = KINDS[kind]
+    work, sampler, chance = Work(size), Sampler(clock, rate), random.Random(seed)
+    steps = calibrate(work, seconds)
+    found = {state: [] for state in STATES}
+    for _ in range(rounds + 1):
+        for state in chance.sample(STATES, len(STATES)):
+            found[state].append(one_slice(sampler, work, steps, state))
+    return rate, {state: slices[1:] for state, slices in found.items()}
+
+
+# ---- figures ----
+
+
+def trimmed(values, share=0.05):
+    values = sorted(values)
+    cut = int(len(values) * share)
+    return sum(values[cut : len(values) - cut or None])
+
+
+def quantiles(values):
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.4f} [{low:.4f} {high:.4f}]"
+
+
+def report(clock, kind, rate, found):
+    print(
+        f"{kind}: {rate} Hz on {clock}, {len(found['off'])} rounds of {statistics.median(s[1] for s in found['off']):.3f} s"
+    )
+    for column, name in ((0, "CPU "), (1, "wall")):
+        off = [slice_[column] for slice_ in found["off"]]
+        for state in STATES[1:]:
+            here = [slice_[column] for slice_ in found[state]]
+            pairs = [b / a for a, b in zip(off, here)]
+            print(
+                f"  {name} {state:5} / off: median of rounds {quantiles(pairs)}, trimmed sums {trimmed(here) / trimmed(off):.4f}"
+            )
+    samples = statistics.median(slice_[2] for slice_ in found["full"]) * 20 / 21
+    for column, name in ((0, "CPU "), (1, "wall")):
+        extra = [
+            (full[column] - empty[column]) / max(samples, 1) * 1e6
+            for full, empty in zip(found["full"], found["empty"])
+        ]
+        error = statistics.stdev(extra) / len(extra) ** 0.5 * 1.25
+        print(
+            f"  {name} per sample above the empty handler: median {statistics.median(extra):.2f} us (+- {error:.2f}), {samples:.0f} samples a slice"
+        )
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clock", default="poll,perf")
+    parser.add_argument("--what", default="cold,warm")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--slice", type=float, default=0.2)
+    parser.add_argument("--python", default=None)
+    options = parser.parse_args()
+    if options.python and os.path.realpath(options.python) != os.path.realpath(sys.executable):
+        words = [a for a in sys.argv[1:]]
+        at = words.index("--python")
+        return subprocess.run([options.python, __file__, *words[:at], *words[at + 2 :]]).returncode
+    for clock in options.clock.split(","):
+        for kind in options.what.split(","):
+            report(clock, kind, *measure(clock, kind, options.rounds, options.slice))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
