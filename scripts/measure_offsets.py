@@ -20,6 +20,7 @@ HEAD = r"""
 #include <stdio.h>
 #include <string.h>
 #include "frameobject.h"
+#include "opcode.h"
 #define MINOR PY_MINOR_VERSION
 #include "internal/pycore_pystate.h"
 #if MINOR >= 9
@@ -74,7 +75,11 @@ FIELDS = [
     ("frame_owner", [(11, 13, "AT(FRAME, owner)")]),
     ("frame_entry", [(11, 11, "AT(FRAME, is_entry)")]),
     ("frame_generator", [(8, 10, "AT(FRAME, f_gen)")]),
-    ("frame_size", [(8, 10, "AT(FRAME, f_lasti) + sizeof(int)"), (11, 13, "AT(FRAME, localsplus)")]),
+    ("frame_depth", [(10, 10, "AT(FRAME, f_stackdepth)")]),
+    ("code_object", [(10, 10, "AT(PyCodeObject, co_code)")]),
+    ("op_yield_from", [(10, 10, "YIELD_FROM")]),
+    ("frame_state", [(10, 10, "AT(FRAME, f_state)")]),
+    ("frame_size", [(8, 9, "AT(FRAME, f_lasti) + sizeof(int)"), (10, 10, "AT(FRAME, f_state) + 1"), (11, 13, "AT(FRAME, localsplus)")]),
     ("code_first_line", [(8, 13, "AT(PyCodeObject, co_firstlineno)")]),
     ("code_file", [(8, 13, "AT(PyCodeObject, co_filename)")]),
     ("code_name", [(8, 13, "AT(PyCodeObject, co_name)")]),

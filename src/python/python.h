@@ -18,7 +18,7 @@ struct guard {
     uint64_t generation;        /* of the entries below; differs from *current: forget all */
     const uint64_t *current;    /* the process's generation, grown by the helper when memory was unmapped */
     uint64_t probes;            /* system calls made, for the counters */
-    uint64_t page[GUARD_PAGES]; /* direct-mapped: complements of the page numbers known to be readable */
+    uint64_t page[GUARD_PAGES]; /* private: the pages known to be readable */
 };
 /* 1 when [address, address + size) can be read. `size` at most one page. Async-signal-safe. */
 int guard_ok(struct guard *guard, uint64_t address, uint32_t size);

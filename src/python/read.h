@@ -6,12 +6,21 @@
 
 #include "python.h"
 
-enum { GUARD_SHIFT = 12, GUARD_PAGE = 1 << GUARD_SHIFT };
+enum {
+    GUARD_SHIFT = 12,
+    GUARD_PAGE = 1 << GUARD_SHIFT,
+    GUARD_WAYS = 8, /* places of a page: one cache line */
+};
+
+static inline uint64_t guard_home(uint64_t page)
+{
+    return (page ^ page >> 10) & (GUARD_PAGES - 1);
+}
 
 static inline int guard_has(struct guard *guard, uint64_t address, uint32_t size)
 {
     uint64_t page = address >> GUARD_SHIFT;
-    if ((address & (GUARD_PAGE - 1)) + size <= GUARD_PAGE && guard->page[page & (GUARD_PAGES - 1)] == ~page)
+    if ((address & (GUARD_PAGE - 1)) + size <= GUARD_PAGE && guard->page[guard_home(page)] == ~page)
         return 1;
     return guard_ok(guard, address, size);
 }

@@ -34,7 +34,8 @@ struct walk {
     uint64_t marker;  /* the last one met: markers rise */
     uint32_t room;    /* frames that may still be stored, with those stored */
     uint32_t frames;  /* Python frames met, stored or not */
-    uint32_t passing; /* of these, generators that pass a throw() on (3.10) */
+    uint32_t passing; /* of these, generators that pass a throw() on (3.10), but for the innermost */
+    int top_passing;  /* the innermost may be one */
     uint32_t closed;  /* those in finished segments */
     uint32_t objects; /* frames and entry objects met */
     int64_t distance; /* 3.12: entry object - cframe, 0 = not known yet */
@@ -136,7 +137,10 @@ static const char *add_frame(struct walk *walk, uint64_t frame)
         stack->cut = 1;
     }
     walk->frames++;
-    walk->passing += (uint32_t)passing;
+    if (walk->frames > 1)
+        walk->passing += (uint32_t)passing;
+    else
+        walk->top_passing = passing;
     return NULL;
 }
 
@@ -275,6 +279,12 @@ static const char *walk_markers(struct walk *walk, uint64_t thread, uint64_t cfr
     }
 }
 
+/* 3.10: a few instructions in which the chain has two readings; 3.11 and 3.12: it is not linked yet. */
+static enum py_status put_off(struct py_stack *stack, int last_try)
+{
+    return last_try ? torn(stack, "in transit") : PY_PUT_OFF;
+}
+
 /* 3.10: segments of one activation each, from the innermost: its frame, behind those that only pass a throw()
  * on to it. `empty`: the innermost entry object has no frame. */
 static void build_segments(struct walk *walk, uint32_t empty)
@@ -300,12 +310,16 @@ static void build_segments(struct walk *walk, uint32_t empty)
 /* 3.10: frames and entry objects are linked and unlinked some instructions apart, so at the innermost end one
  * list may be longer by one. Paired from the outermost end, every frame gets its own entry object; an
  * innermost one without gets the marker 0. */
-static enum py_status pair_markers(struct walk *walk, uint32_t markers)
+static enum py_status pair_markers(struct walk *walk, uint32_t markers, int last_try)
 {
     struct py_stack *stack = walk->stack;
     uint32_t active = walk->frames - walk->passing;
     if (walk->objects > STACK_WALK_MAX || markers >= STACK_WALK_MAX)
         active = markers; /* neither outer end is known */
+    else if (walk->top_passing && active == markers)
+        return put_off(stack, last_try); /* entered itself, or entering the one that it delegates to? */
+    else if (walk->top_passing)
+        active--;
     if (active > markers + 1 || active + 1 < markers)
         return torn(stack, "frames and entry objects disagree");
     if (active > markers && stack->segment_capacity > 0) {
@@ -318,19 +332,21 @@ static enum py_status pair_markers(struct walk *walk, uint32_t markers)
     return walk->frames > 0 || markers > 0 ? PY_OK : PY_NONE;
 }
 
-static enum py_status walk_old(struct walk *walk, uint64_t thread, uint64_t frame, uint64_t cframe)
+static enum py_status walk_old(struct walk *walk, uint64_t thread, int last_try)
 {
+    const struct py_offsets *o = walk->o;
+    uint64_t frame = field(thread, o->thread_frame);
     const char *why = walk_objects(walk, frame);
     if (why != NULL)
         return torn(walk->stack, why);
-    if (walk->o->thread_cframe < 0) {
+    if (o->thread_cframe < 0) {
         if (walk->frames > 0)
             close_segment(walk, 0);
         return walk->frames > 0 ? PY_OK : PY_NONE;
     }
     uint32_t markers;
-    why = walk_markers(walk, thread, cframe, &markers);
-    return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers);
+    why = walk_markers(walk, thread, field(thread, o->thread_cframe), &markers);
+    return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers, last_try);
 }
 
 /* 3.11, 3.12: 1 when the top frame may be half linked. Follows no `previous`. */
@@ -359,11 +375,6 @@ static void learn_distance(const struct walk *walk)
 {
     if (walk->distance != 0 && walk->stack->segment_count > 1)
         __atomic_store_n((int64_t *)&walk->py->shim_distance, walk->distance, __ATOMIC_RELAXED);
-}
-
-static enum py_status put_off(struct py_stack *stack, int last_try)
-{
-    return last_try ? torn(stack, "in transit") : PY_PUT_OFF;
 }
 
 static enum py_status walk_new(struct walk *walk, uint64_t thread, uint64_t pc, int last_try)
@@ -407,8 +418,7 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
     walk.room = stack->frame_capacity;
     if (o->frame_owner >= 0)
         return walk_new(&walk, thread, pc, last_try);
-    uint64_t cframe = o->thread_cframe >= 0 ? field(thread, o->thread_cframe) : 0;
-    return walk_old(&walk, thread, field(thread, o->thread_frame), cframe);
+    return walk_old(&walk, thread, last_try);
 }
 
 int py_in_eval(const struct py_runtime *py, uint64_t pc)
