@@ -281,16 +281,16 @@ static void aggregate_sample(struct profiler_recording *recording, const struct 
 int aggregate_select(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count)
 {
     const struct profiler_sample *raw = ITEMS(recording->raw_samples, struct profiler_sample);
-    const struct recording_extra *extra = ITEMS(recording->extras, struct recording_extra);
-    const struct recording_extra *extra_end = extra + COUNT(recording->extras, struct recording_extra);
+    const struct recording_extra *extras = ITEMS(recording->extras, struct recording_extra);
+    size_t extra = 0, extra_count = COUNT(recording->extras, struct recording_extra);
     const struct recording_thread *threads = ITEMS(recording->threads, struct recording_thread);
     size_t samples = COUNT(recording->raw_samples, struct profiler_sample);
     uint64_t end = recording->complete;
     aggregate_reset(recording);
     for (size_t i = 0; i < samples; i++) {
         const struct recording_extra *own = NULL;
-        if (extra != extra_end && extra->sample == i)
-            own = extra++;
+        if (extra < extra_count && extras[extra].sample == i)
+            own = &extras[extra++];
         if (own != NULL && own->instructions != 0)
             recording->has_instructions = 1;
         end = raw[i].time > end ? raw[i].time : end;

@@ -85,8 +85,8 @@ static int visible_sum_samples(struct visible *visible, const struct profiler_re
                                const uint32_t *map)
 {
     const struct profiler_sample *samples = ITEMS(recording->samples, struct profiler_sample);
-    const struct recording_extra *extra = ITEMS(recording->selected_extras, struct recording_extra);
-    const struct recording_extra *end = extra + COUNT(recording->selected_extras, struct recording_extra);
+    const struct recording_extra *extras = ITEMS(recording->selected_extras, struct recording_extra);
+    size_t extra = 0, extra_count = COUNT(recording->selected_extras, struct recording_extra);
     for (size_t i = 0; i < COUNT(recording->samples, struct profiler_sample); i++) {
         struct visible_stack sum = {
             .node = visible_leaf(visible, recording, map, samples[i].node),
@@ -94,9 +94,9 @@ static int visible_sum_samples(struct visible *visible, const struct profiler_re
             .count = 1,
             .weight = samples[i].weight,
         };
-        if (extra != end && extra->sample == i) {
-            sum.instructions = extra->instructions;
-            sum.memory = extra++->memory;
+        if (extra < extra_count && extras[extra].sample == i) {
+            sum.instructions = extras[extra].instructions;
+            sum.memory = extras[extra++].memory;
         }
         if (sum.node == INTERN_NONE || !visible_add(visible, &sum))
             return 0;
