@@ -76,8 +76,8 @@ static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint
     regs->known |= 1u << reg;
 }
 
-static int find_cfa(uint64_t rule, const struct regs *regs, const struct stack_span *span, uint64_t end,
-                    uint64_t *cfa)
+static inline int find_cfa(uint64_t rule, const struct regs *regs, const struct stack_span *span,
+                           uint64_t end, uint64_t *cfa)
 {
     enum rule_kind kind = rule_kind(rule);
     unsigned reg = rule_register(rule);
@@ -145,13 +145,16 @@ static int is_return(const struct libs *libs, struct unwind_cache *cache, const 
 {
     struct regs trial;
     int exact, guessed, answer = -1;
+    unsigned steps = 0;
     if (libs_find(libs, word_at(cfa - WORD) - 1) == NULL)
         return 0;
     trial = *regs;
     enter_caller(&trial, cfa, &exact);
-    for (unsigned i = 0; i < TRIAL_STEPS && answer < 0; i++)
+    while (steps < TRIAL_STEPS && answer < 0) {
         answer = step(libs, cache, &trial, span, &exact, &guessed, 0);
-    return answer < 0 || answer == UNWIND_COMPLETE;
+        steps++;
+    }
+    return answer < 0 || answer == UNWIND_COMPLETE || (answer == UNWIND_NO_RULE && steps > 2);
 }
 
 /* The frame of an interrupted function without rule or frame pointer: its CFA lies above the first word of
@@ -193,22 +196,12 @@ static int step_guess(const struct libs *libs, struct unwind_cache *cache, struc
     return UNWIND_NO_RULE;
 }
 
-/* The rule of `pc` into *rule (0 = none there); -1, or why there is no answer. */
-static int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t pc, uint64_t *rule)
+/* The rule of `pc` into *rule (0 = none there) and into the cache; -1, or why there is no answer. */
+static __attribute__((noinline)) int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t pc,
+                                             uint64_t *rule)
 {
-    uint64_t slot = pc % UNWIND_CACHE;
-    struct library *library;
+    struct library *library = libs_find(libs, pc);
     const struct cfi_table *table;
-    if (cache->generation != libs->generation) {
-        for (unsigned i = 0; i < UNWIND_CACHE; i++)
-            cache->entry[i].pc = 0;
-        cache->generation = libs->generation;
-    }
-    if (cache->entry[slot].pc == pc && pc != 0) {
-        *rule = cache->entry[slot].rule;
-        return -1;
-    }
-    library = libs_find(libs, pc);
     if (library == NULL)
         return UNWIND_NO_LIBRARY;
     table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
@@ -219,22 +212,35 @@ static int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t
     *rule = rule_widen(table, cfi_find(table, pc - library->bias));
     if (*rule == 0 && !library->frame_pointers)
         return UNWIND_NO_RULE;
-    cache->entry[slot].pc = pc;
-    cache->entry[slot].rule = *rule;
+    cache->entry[pc % UNWIND_CACHE].pc = pc;
+    cache->entry[pc % UNWIND_CACHE].rule = *rule;
     return -1;
+}
+
+/* Rules are good for one generation of libraries. */
+static inline void check_cache(const struct libs *libs, struct unwind_cache *cache)
+{
+    if (cache->generation == libs->generation)
+        return;
+    for (unsigned i = 0; i < UNWIND_CACHE; i++)
+        cache->entry[i].pc = 0;
+    cache->generation = libs->generation;
 }
 
 static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
                 const struct stack_span *span, int *exact, int *guessed, int may_guess)
 {
-    uint64_t end = stack_end(span, regs->sp), rule, cfa, fp, extra;
-    int answer;
+    uint64_t end = stack_end(span, regs->sp), pc, rule, cfa, fp, extra;
     *guessed = 0;
     if (end == 0 || regs->sp % WORD != 0)
         return UNWIND_BAD_STACK;
-    answer = look_up(libs, cache, regs->pc - (*exact ? 0 : 1), &rule);
-    if (answer >= 0)
-        return answer;
+    pc = regs->pc - (*exact ? 0 : 1);
+    rule = cache->entry[pc % UNWIND_CACHE].rule;
+    if (cache->entry[pc % UNWIND_CACHE].pc != pc || pc == 0) {
+        int answer = look_up(libs, cache, pc, &rule);
+        if (answer >= 0)
+            return answer;
+    }
     switch (rule_kind(rule)) {
     case RULE_NONE:
         *guessed = 1;
@@ -264,6 +270,7 @@ static int step(const struct libs *libs, struct unwind_cache *cache, struct regs
 int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
                 const struct stack_span *span, int *exact, int *guessed)
 {
+    check_cache(libs, cache);
     return step(libs, cache, regs, span, exact, guessed, 1);
 }
 
@@ -272,6 +279,7 @@ void unwind_stack(const struct libs *libs, struct unwind_cache *cache, const str
 {
     struct regs regs = *start;
     int exact = 1, guessed, end = -1;
+    check_cache(libs, cache);
     stack->count = 0;
     stack->guessed = 0;
     stack->missed = 0;
