@@ -5,6 +5,7 @@ A mistake of the user's is one line on stderr and exit code 2, never a traceback
 """
 
 import argparse
+import os
 import sys
 from types import ModuleType
 from typing import Dict, List, Optional
@@ -20,6 +21,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return _dispatch(words)
+    except BrokenPipeError:  # whoever read the report has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ProfilerError, OSError, ValueError) as error:
         print("plait: %s" % error, file=sys.stderr)
         return 2

@@ -23,7 +23,6 @@
 struct engine engine; /* zero: 300 KB that the file need not hold */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct error last_error;
 static char field_text[8192];
 
 void api_lock(void)
@@ -38,13 +37,14 @@ void api_unlock(void)
 
 int api_fail(const struct error *error)
 {
-    last_error = *error;
-    return error->code;
+    return error_publish(error);
 }
 
 const char *profiler_error(void)
 {
-    return last_error.text;
+    static struct error shown; /* not per thread: a loaded library gets little static thread-local memory */
+    error_last(&shown);
+    return shown.text;
 }
 
 const char *profiler_version(void)
