@@ -428,6 +428,21 @@ EXPORT const struct counts *stepper_counts(void)
     return &counts;
 }
 
+/* Row `index` of the table for a minor version: its name (NULL past the end), and its number in *value. */
+EXPORT const char *stepper_offset(int minor, int index, int64_t *value)
+{
+    const struct py_offsets *row = py_offsets_of(minor);
+    int at = 0;
+#define X(field, ...)                                                                                        \
+    if (at++ == index) {                                                                                     \
+        *value = row->field;                                                                                 \
+        return #field;                                                                                       \
+    }
+    PY_FIELDS(X)
+#undef X
+    return NULL;
+}
+
 EXPORT int stepper_line(int minor, const unsigned char *table, uint32_t size, int32_t first_line,
                         int32_t unit)
 {

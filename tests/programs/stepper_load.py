@@ -9,12 +9,12 @@ import dis
 import functools
 import gc
 import json
+import marshal
 import re
 import sys
 from itertools import repeat
 
 REASONS = 16
-SHOWN = 64
 
 
 class Reason(ctypes.Structure):
@@ -143,9 +143,16 @@ class Slots:
         return True
 
 
-def wide(n, *many):
-    """Many locals: new chunks of the data stack under recursion."""
-    return 0 if n == 0 else wide(n - 1, *([1] * 400)) + 1
+def make_wide():
+    """A function of many locals: new chunks of the data stack under recursion."""
+    names = "\n".join("        x%d = 1" % i for i in range(900))
+    found = {}
+    exec("def wide(n):\n    if n < 0:\n%s\n    return 0 if n == 0 else wide(n - 1) + 1" % names, found)
+    return found["wide"]
+
+
+wide = make_wide()
+SHORT_LIVED = marshal.dumps(compile("def gone():\n  return 1\ngone()\ndel gone\n", "gone", "exec"))
 
 
 def drops():
@@ -228,9 +235,8 @@ def objects():
 
 
 def dynamic():
-    exec("z = leaf(1)", {"leaf": leaf})
-    eval("leaf(1)", {"leaf": leaf})
-    exec(compile("def short_lived():\n  return 1\nshort_lived()\ndel short_lived\n", "dynamic", "exec"))
+    exec(marshal.loads(SHORT_LIVED))
+    exec(marshal.loads(SHORT_LIVED))
 
     def keep():
         return sys._getframe()
@@ -259,7 +265,7 @@ def calls():
     recurse(15)
     [leaf(x) for x in range(2)]
     {leaf(x): 1 for x in range(2)}
-    wide(6)
+    wide(2)
 
 
 def work():
