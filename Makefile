@@ -77,7 +77,7 @@ lint: venv
 	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --cc "$(CC)" --only style
 
 bench: venv all
-	@$(VENV_PYTHON) bench/run.py
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
 
 soak: venv all
 	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done

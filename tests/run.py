@@ -15,7 +15,7 @@ from glob import glob
 from typing import Dict, List, Optional
 
 FUZZ_SECONDS = 20
-PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench"] + sorted(glob("*.py"))
+PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
 
 
@@ -117,6 +117,18 @@ def style(tally: Tally) -> None:
     run(tally, "clang-format", [formatter, "--dry-run", "--Werror", *files])
 
 
+def analysis(tally: Tally) -> None:
+    """clang-tidy where it is installed: what the compiler's own warnings don't find."""
+    tidy = shutil.which("clang-tidy")
+    if tidy is None:
+        tally.skip("clang-tidy", "not installed")
+        return
+    checks = "-checks=-*,clang-analyzer-core.*,clang-analyzer-unix.*,bugprone-sizeof-*,bugprone-suspicious-*"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-Iinclude", "-Isrc"]
+    files = sorted(glob("src/*.c") + glob("src/*/*.c"))
+    run(tally, "clang-tidy", [tidy, "--quiet", "--warnings-as-errors=*", checks, *files, "--", *flags])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build")
@@ -128,6 +140,7 @@ def main() -> int:
         c_tests(tally, chosen.build)
     if chosen.only in (None, "style"):
         style(tally)
+        analysis(tally)
     if chosen.only in (None, "py"):
         run(tally, "pytest", [sys.executable, "-m", "pytest", "-q", "-rs", "tests/py"], counts=True)
         if os.path.exists("test_profiler.py"):
