@@ -4,6 +4,7 @@
  * the recording has several; inlined levels become places of their own, the outer on the root side.
  * Both trees number parents before children: one pass, no recursion, however deep. */
 #include "../python/python.h"
+#include "elfsyms.h"
 #include "format.h"
 #include "plumbing.h"
 #include "recording.h"
@@ -57,13 +58,17 @@ static void aggregate_python(struct profiler_recording *recording, const struct 
         ITEMS(recording->places, struct profiler_place)[before].address = key;
 }
 
-/* What a native address without a name is called: module+0xoffset, to be resolved later. */
-static uint32_t aggregate_offset_name(struct profiler_recording *recording, const char *path,
-                                      uint64_t address)
+/* What a native address without a name is called: module+0xstart of its function as far as the unwind index
+ * knows it, so that a stripped function is one place; else module+0xaddress. Both can be resolved later. */
+static uint32_t aggregate_offset_name(struct profiler_recording *recording,
+                                      const struct recording_library *library, const char *path,
+                                      uint64_t address, uint64_t lookup)
 {
     char name[320];
     const char *slash = strrchr(path, '/');
     const char *module = slash != NULL ? slash + 1 : path;
+    if (path[0] == '/')
+        elfsyms_start(path, library->build_id, library->build_id_size, lookup, &address);
     if (module[0] == '\0')
         snprintf(name, sizeof name, "0x%llx", (unsigned long long)address);
     else
@@ -71,7 +76,7 @@ static uint32_t aggregate_offset_name(struct profiler_recording *recording, cons
     return recording_string(recording, name);
 }
 
-static void aggregate_native(struct profiler_recording *recording, const struct recording_frame *frame)
+static void aggregate_native(struct profiler_recording *recording, struct recording_frame *frame)
 {
     const struct recording_library *library = NULL;
     if (frame->library < COUNT(recording->libraries, struct recording_library))
@@ -98,9 +103,9 @@ static void aggregate_native(struct profiler_recording *recording, const struct 
     place.hidden = (frame->head & FORMAT_FRAME_EVAL) != 0 || plumbing_is(path, levels[count - 1].function);
     for (int i = count; i-- > 0;) {
         const char *name = levels[i].function;
-        place.function = name != NULL && name[0] != '\0'
-                             ? recording_string(recording, name)
-                             : aggregate_offset_name(recording, path, frame->value);
+        frame->nameless = name == NULL || name[0] == '\0';
+        place.function = frame->nameless ? aggregate_offset_name(recording, library, path, frame->value, at)
+                                         : recording_string(recording, name);
         place.file = levels[i].file == NULL ? 0 : recording_string(recording, levels[i].file);
         place.line = levels[i].line;
         aggregate_place(recording, &place);
@@ -147,6 +152,35 @@ static uint32_t aggregate_node(struct profiler_recording *recording, uint32_t pa
     return number + 1;
 }
 
+static struct profiler_place *aggregate_last_place(const struct profiler_recording *recording,
+                                                   const struct recording_frame *frame)
+{
+    uint32_t at = frame->place_first + frame->place_count - 1;
+    return &ITEMS(recording->places, struct profiler_place)[ITEMS(recording->frame_places, uint32_t)[at]];
+}
+
+/* Start code without a name (stripped libc, stripped program) is known by its neighbours: what the entry
+ * point or clone calls within libc, and the root that calls __libc_start_main. */
+static void aggregate_hide_start(struct profiler_recording *recording)
+{
+    const struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
+    const struct recording_frame *frames = ITEMS(recording->frames, struct recording_frame);
+    for (size_t i = 1; i < COUNT(recording->nodes, struct recording_node); i++) {
+        const struct recording_node *parent = &nodes[nodes[i].parent];
+        const struct recording_frame *frame = &frames[nodes[i].frame], *below = &frames[parent->frame];
+        if (nodes[i].parent == 0 || ((frame->head | below->head) & FORMAT_FRAME_KIND) != FORMAT_FRAME_NATIVE)
+            continue;
+        struct profiler_place *place = aggregate_last_place(recording, frame);
+        struct profiler_place *caller = aggregate_last_place(recording, below);
+        const char *name = recording_text(recording, place->function);
+        if (frame->nameless && caller->hidden && plumbing_is_libc(recording_text(recording, place->module)) &&
+            plumbing_is_start(recording_text(recording, caller->function)))
+            place->hidden = 1;
+        if (below->nameless && parent->parent == 0 && place->hidden && plumbing_is_start(name))
+            caller->hidden = 1;
+    }
+}
+
 static void aggregate_nodes(struct profiler_recording *recording)
 {
     struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
@@ -185,6 +219,8 @@ int aggregate_tree(struct profiler_recording *recording)
         return PROFILER_NO_MEMORY;
     aggregate_frames(recording);
     aggregate_nodes(recording);
+    if (!recording->no_memory)
+        aggregate_hide_start(recording);
     aggregate_threads(recording);
     return recording->no_memory ? PROFILER_NO_MEMORY : aggregate_select(recording, NULL, 0);
 }

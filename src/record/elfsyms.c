@@ -4,6 +4,7 @@
  * size, and nothing is mapped, for a mapped file that is cut under us would be a fault in the program.
  * A file whose build id is not the recorded one names nothing: wrong names are worse than offsets.
  * One cache per process, under a lock, kept for ever: strings handed out stay valid. */
+#include "elfsyms.h"
 #include "profiler.h"
 #include <dlfcn.h>
 #include <elf.h>
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ELFSYMS_SECTIONS = 4096, ELFSYMS_BACK = 64, ELFSYMS_NOTES = 64 << 10 };
+enum { ELFSYMS_SECTIONS = 4096, ELFSYMS_SEGMENTS = 256, ELFSYMS_BACK = 64, ELFSYMS_NOTES = 64 << 10 };
 
 struct elfsyms_symbol {
     uint64_t value, size;
@@ -30,6 +31,8 @@ struct elfsyms_file {
     char *path;
     struct elfsyms_symbol *symbols; /* by value, then rank */
     size_t count;
+    uint64_t *starts; /* of functions, ascending: from the unwind index */
+    size_t start_count;
     unsigned char build_id[64];
     uint32_t build_id_size;
     int warned;
@@ -194,6 +197,58 @@ static int elfsyms_compare(const void *left, const void *right)
     return strcmp(r->name, l->name);
 }
 
+struct elfsyms_index { /* .eh_frame_hdr as all linkers write it; other encodings are left unread */
+    uint8_t version, pointer_encoding, count_encoding, table_encoding;
+    int32_t eh_frame;
+    uint32_t count;
+    struct {
+        int32_t start, entry; /* relative to the index itself */
+    } rows[];
+};
+
+static void elfsyms_index(struct elfsyms_file *file, const struct elfsyms_reader *reader,
+                          const Elf64_Phdr *segment)
+{
+    struct elfsyms_index *index = elfsyms_read(reader, segment->p_offset, segment->p_filesz);
+    if (index != NULL && segment->p_filesz >= sizeof *index && index->version == 1 &&
+        index->pointer_encoding == 0x1b && index->count_encoding == 0x03 && index->table_encoding == 0x3b &&
+        index->count <= (segment->p_filesz - sizeof *index) / sizeof index->rows[0] && file->starts == NULL)
+        file->starts = malloc((index->count + 1ull) * sizeof *file->starts);
+    uint64_t before = 0;
+    for (uint32_t i = 0; file->starts != NULL && i < index->count; i++) {
+        uint64_t start = segment->p_vaddr + (uint64_t)(int64_t)index->rows[i].start;
+        if (start < before)
+            break;
+        file->starts[file->start_count++] = before = start;
+    }
+    free(index);
+}
+
+static void elfsyms_segments(struct elfsyms_file *file, const struct elfsyms_reader *reader)
+{
+    const Elf64_Ehdr *header = &reader->header;
+    if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum > ELFSYMS_SEGMENTS)
+        return;
+    Elf64_Phdr *segments = elfsyms_read(reader, header->e_phoff, header->e_phnum * sizeof *segments);
+    for (size_t i = 0; segments != NULL && i < header->e_phnum && file->starts == NULL; i++)
+        if (segments[i].p_type == PT_GNU_EH_FRAME)
+            elfsyms_index(file, reader, &segments[i]);
+    free(segments);
+}
+
+static void elfsyms_sections(struct elfsyms_file *file, const struct elfsyms_reader *reader)
+{
+    int symtab = 0, dynsym = 0; /* one of each is what linkers write; more would only cost memory */
+    for (size_t i = 0; i < reader->section_count; i++) {
+        const Elf64_Shdr *section = &reader->sections[i];
+        if ((section->sh_type == SHT_SYMTAB && symtab++ == 0) ||
+            (section->sh_type == SHT_DYNSYM && dynsym++ == 0))
+            elfsyms_table(file, reader, section);
+        else if (section->sh_type == SHT_NOTE)
+            elfsyms_build_id(file, reader, section);
+    }
+}
+
 /* The file's entry, read at first sight; one that can't be read stays without symbols. NULL: no memory. */
 static struct elfsyms_file *elfsyms_get(const char *path)
 {
@@ -211,13 +266,8 @@ static struct elfsyms_file *elfsyms_get(const char *path)
     elfsyms_files = file;
     struct elfsyms_reader reader;
     if (elfsyms_open(&reader, path)) {
-        for (size_t i = 0; i < reader.section_count; i++) {
-            const Elf64_Shdr *section = &reader.sections[i];
-            if (section->sh_type == SHT_SYMTAB || section->sh_type == SHT_DYNSYM)
-                elfsyms_table(file, &reader, section);
-            else if (section->sh_type == SHT_NOTE)
-                elfsyms_build_id(file, &reader, section);
-        }
+        elfsyms_sections(file, &reader);
+        elfsyms_segments(file, &reader);
         if (file->count != 0)
             qsort(file->symbols, file->count, sizeof *file->symbols, elfsyms_compare);
     }
@@ -261,6 +311,21 @@ static void elfsyms_demangle(struct elfsyms_symbol *symbol)
         symbol->name = name;
 }
 
+/* The file of that path and build, under the lock; NULL when there is none. */
+static struct elfsyms_file *elfsyms_usable(const char *path, const unsigned char *build_id,
+                                           uint32_t build_id_size)
+{
+    struct elfsyms_file *file = elfsyms_get(path);
+    if (file == NULL || build_id_size == 0 || file->build_id_size == 0 ||
+        (build_id_size == file->build_id_size && memcmp(build_id, file->build_id, build_id_size) == 0))
+        return file;
+    if (!file->warned)
+        snprintf(elfsyms_note, sizeof elfsyms_note,
+                 "%.300s is another build than the one recorded: its functions are shown as offsets", path);
+    file->warned = 1;
+    return NULL;
+}
+
 static int elfsyms_resolve(void *context, const char *path, const unsigned char *build_id,
                            uint32_t build_id_size, uint64_t offset, struct profiler_symbol *out, int capacity)
 {
@@ -268,24 +333,33 @@ static int elfsyms_resolve(void *context, const char *path, const unsigned char 
     if (capacity < 1)
         return 0;
     pthread_mutex_lock(&elfsyms_lock);
-    struct elfsyms_file *file = elfsyms_get(path);
-    struct elfsyms_symbol *symbol = NULL;
-    if (file != NULL && build_id_size != 0 && file->build_id_size != 0 &&
-        (build_id_size != file->build_id_size || memcmp(build_id, file->build_id, build_id_size) != 0)) {
-        if (!file->warned)
-            snprintf(elfsyms_note, sizeof elfsyms_note,
-                     "%.300s is another build than the one recorded: its functions are shown as offsets",
-                     path);
-        file->warned = 1;
-    } else if (file != NULL) {
-        symbol = elfsyms_find(file, offset);
-    }
+    struct elfsyms_file *file = elfsyms_usable(path, build_id, build_id_size);
+    struct elfsyms_symbol *symbol = file != NULL ? elfsyms_find(file, offset) : NULL;
     if (symbol != NULL) {
         elfsyms_demangle(symbol);
         *out = (struct profiler_symbol){.function = symbol->name};
     }
     pthread_mutex_unlock(&elfsyms_lock);
     return symbol != NULL;
+}
+
+int elfsyms_start(const char *path, const unsigned char *build_id, uint32_t build_id_size, uint64_t offset,
+                  uint64_t *start)
+{
+    pthread_mutex_lock(&elfsyms_lock);
+    const struct elfsyms_file *file = elfsyms_usable(path, build_id, build_id_size);
+    size_t low = 0, high = file != NULL ? file->start_count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (file->starts[middle] <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low > 0)
+        *start = file->starts[low - 1];
+    pthread_mutex_unlock(&elfsyms_lock);
+    return low > 0;
 }
 
 struct profiler_symbolizer *profiler_symbolizer_elf(void)

@@ -75,6 +75,11 @@ static const char *const plumbing_interpreter[] = {
     "partial_vectorcall*",
     "property_descr_get",
     "func_descr_get",
+    "_PyEvalFrame*",
+    "initialize_locals",
+    "clear_thread_frame",
+    "_PyFrame_*",
+    "_PyThreadState_PushFrame",
     "_PyArg_*",
     "PyArg_*",
     "vgetargs*",
@@ -108,6 +113,7 @@ static const char *const plumbing_start[] = {
     "_start",   "__libc_start_*", "__libc_init_first", "start_thread", "clone*",
     "__clone*", "thread_start",   "call_init",         "_dl_init",     "_dl_start*",
 };
+static const char *const plumbing_entry[] = {"_start"};
 static const char *const plumbing_ctypes[] = {
     "ffi_call*",   "ffi_closure_*",     "PyCFuncPtr_call", "_ctypes_callproc", "_call_function_pointer",
     "closure_fcn", "_CallPythonObject",
@@ -131,6 +137,7 @@ static const struct plumbing_rule plumbing_rules[] = {
     {"libffi", PLUMBING(plumbing_ctypes)},
     {"libprofiler.so", NULL, 0},
     {"libplait-profiler", NULL, 0},
+    {"", PLUMBING(plumbing_entry)},
     {NULL, NULL, 0},
 };
 
@@ -157,4 +164,21 @@ int plumbing_is(const char *path, const char *function)
                 return 1;
     }
     return 0;
+}
+
+int plumbing_is_start(const char *function)
+{
+    size_t length = strcspn(function, ".");
+    for (size_t i = 0; i < sizeof plumbing_start / sizeof *plumbing_start; i++)
+        if (plumbing_match(plumbing_start[i], function, length))
+            return 1;
+    return 0;
+}
+
+int plumbing_is_libc(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *module = slash != NULL ? slash + 1 : path;
+    return strncmp(module, "libc.so", 7) == 0 || strncmp(module, "libc-", 5) == 0 ||
+           strncmp(module, "libpthread", 10) == 0;
 }

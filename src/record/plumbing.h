@@ -7,4 +7,9 @@
  * the interpreter or of libc, or belongs to the profiler itself. `function` may be NULL. */
 int plumbing_is(const char *path, const char *function);
 
+/* 1 for the functions that call libc's nameless start code, or are called by the program's nameless entry. */
+int plumbing_is_start(const char *function);
+/* 1 when the file at `path` is libc or its threads. */
+int plumbing_is_libc(const char *path);
+
 #endif

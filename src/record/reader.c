@@ -69,7 +69,8 @@ static void reader_field(struct profiler_recording *recording, struct varint_rea
     if (in->bad)
         return;
     struct recording_pair *fields = ITEMS(recording->fields, struct recording_pair);
-    for (size_t i = 0; i < COUNT(recording->fields, struct recording_pair); i++) {
+    int several = strcmp(recording_text(recording, key), "note") == 0;
+    for (size_t i = 0; !several && i < COUNT(recording->fields, struct recording_pair); i++) {
         if (fields[i].key == key) {
             fields[i].value = value;
             return;

@@ -29,6 +29,7 @@ struct recording_frame {
     uint32_t head;  /* FORMAT_FRAME_* */
     uint32_t library;
     int32_t unit;
+    uint32_t nameless;                 /* native: called after its module and offset */
     uint32_t place_first, place_count; /* in `frame_places`, root side first: inlined levels nest */
 };
 struct recording_node {

@@ -3,6 +3,7 @@
  * names from ELF symbol tables. */
 #include "check.h"
 #include "profiler.h"
+#include "record/elfsyms.h"
 #include "record/plumbing.h"
 #include "recording_sample.h"
 #include <dlfcn.h>
@@ -183,6 +184,10 @@ static void hostile_names(void)
     struct writer *writer = writer_new();
     CHECK_EQUAL(writer_open(writer, in_folder("bad.plait"), 1, START, NULL, &error), 0);
     writer_field(writer, "argv", "bytes \xff\xfe \"quoted\" \\ \x01");
+    writer_field(writer, "note", "one");
+    writer_field(writer, "note", "two");
+    writer_field(writer, "late", "no");
+    writer_field(writer, "late", "yes");
     writer_thread(writer, 0, 5, "na\nme");
     sample_code(writer, 1, "a;b\n.py", "<lambda>;\n\"\\\x7f\xe9", NULL, 1, "", 0, 0);
     struct frame frame = sample_python(1, -1);
@@ -198,6 +203,9 @@ static void hostile_names(void)
     const char *end = json_space(json_value(text));
     CHECK(end != NULL && *end == '\0');
     has("\"symbol\": \"<lambda>;\\u000a\\\"\\\\\\u007f\xc3\xa9\"");
+    has("\"notes\": [\"one\", \"two\"]");
+    has("\"late\": \"yes\"");
+    CHECK_EQUAL(count_of("\"late\""), 1);
     has("bytes \xef\xbf\xbd\xef\xbf\xbd \\\"quoted\\\" \\\\ \\u0001");
     CHECK_EQUAL(profiler_recording_folded(recording, in_folder("out.folded"), 0), 0);
     load("out.folded");
@@ -254,6 +262,10 @@ static void plumbing(void)
     CHECK(!plumbing_is("/home/me/program", "run_mod"));
     CHECK(!plumbing_is("/home/me/program", "main"));
     CHECK(!plumbing_is("", NULL));
+    CHECK(plumbing_is("/home/me/program", "_start"));
+    CHECK(plumbing_is_start("__libc_start_main_impl") && plumbing_is_start("clone3"));
+    CHECK(!plumbing_is_start("malloc"));
+    CHECK(plumbing_is_libc("/usr/lib/libc.so.6") && !plumbing_is_libc("/usr/lib/libcrypto.so.3"));
 }
 
 int test_report_landmark(int value);
@@ -315,7 +327,8 @@ static void damaged_elf(void)
         fclose(out);
         free(copy);
         for (uint64_t offset = 0; offset < size; offset += 997)
-            if (elf->resolve(elf->context, in_folder(name), NULL, 0, offset, &symbol, 1) == 1)
+            if (elfsyms_start(in_folder(name), NULL, 0, offset, &state) >= 0 &&
+                elf->resolve(elf->context, in_folder(name), NULL, 0, offset, &symbol, 1) == 1)
                 CHECK(strlen(symbol.function) < size);
         unlink(in_folder(name));
     }
