@@ -61,7 +61,7 @@ from plait import _library
 from plait.recording import Recording
 for path in sys.stdin.read().splitlines():
     try:
-        with Recording(path) as recording:
+        with Recording(path, names=False) as recording:
             table = recording.table
             for node in recording.rows("nodes"): node.parent
             print(table.sample_count, table.clean, len([1 for k, v in recording.fields() if k == "note"]))

@@ -15,6 +15,8 @@ ALIKE_FIRST = 3
 
 def judge_frame(frame, caller):
     """ "" when this frame tells the truth about itself, else the reason. Not judged: None."""
+    if frame.file != "<reuse>":
+        return None
     named = NAMED.match(frame.function)
     if named:
         first, body = int(named.group(1)), int(named.group(2))
@@ -58,6 +60,7 @@ def test_judge_tells_right_from_wrong():
     assert judge_frame(frame(name, 1, 1), None) == ""
     assert judge_frame(frame("alike", 7, 3), caller) == ""
     assert judge_frame(frame("main", 7, 3), caller) is None
+    assert judge_frame(frame("alike", 7, 3)._replace(file="reuse.py"), None) is None
     for wrong in (frame(name, 3, 1), frame(name, 2, 2), frame("named_1_3_0", 3, 1), frame("alike", 8, 3)):
         assert judge_frame(wrong, caller)
     assert judge_frame(frame("alike", 7, 3), None)
