@@ -236,6 +236,30 @@ static struct known *add_known(struct libs_state *state, const struct map_line *
     return known;
 }
 
+/* Whether the file is still the one that the object was made from. */
+static int same_build(const struct known *known)
+{
+    const struct library *library = &known->library;
+    unsigned char id[ELF_BUILD_ID];
+    struct elf elf;
+    uint32_t size;
+    if (open_elf(known, &elf) < 0)
+        return library->table == &no_table;
+    size = elf_build_id(&elf, id);
+    elf_close(&elf);
+    return size > 0 && size == library->build_id_size && memcmp(id, library->build_id, size) == 0;
+}
+
+/* A library that was unloaded and came back to its place, or NULL: a program that loads and unloads one
+ * for ever must not fill the memory. */
+static struct known *find_returned(const struct libs_state *state, const struct map_line *line)
+{
+    for (uint32_t i = state->known_count; i-- > 0;)
+        if (is_library(state->known[i], line))
+            return same_build(state->known[i]) ? state->known[i] : NULL;
+    return NULL;
+}
+
 static int publish(struct libs_state *state, const struct maps *maps, uint32_t count)
 {
     const struct libs *old = state->current;
@@ -250,6 +274,8 @@ static int publish(struct libs_state *state, const struct maps *maps, uint32_t c
         struct library *library = libs_find(old, line.start);
         struct known *known = (struct known *)(void *)library;
         if (known == NULL || !is_library(known, &line))
+            known = find_returned(state, &line);
+        if (known == NULL)
             known = add_known(state, &line, image);
         if (known == NULL)
             return -ENOMEM;

@@ -50,7 +50,7 @@ struct native_stack {
 
 /* A small per-thread cache of recent rules, by pc; forgotten when the libraries' generation changes. Zeroed
  * memory is a valid empty cache. */
-enum { UNWIND_CACHE = 509 };
+enum { UNWIND_CACHE_BITS = 9, UNWIND_CACHE = 1 << UNWIND_CACHE_BITS };
 struct unwind_cache {
     uint64_t generation;
     struct {

@@ -196,6 +196,12 @@ static int step_guess(const struct libs *libs, struct unwind_cache *cache, struc
     return UNWIND_NO_RULE;
 }
 
+/* Return addresses are aligned in many ways: a product spreads them all. */
+static inline uint64_t slot_of(uint64_t pc)
+{
+    return pc * 0x9e3779b97f4a7c15u >> (64 - UNWIND_CACHE_BITS);
+}
+
 /* The rule of `pc` into *rule (0 = none there) and into the cache; -1, or why there is no answer. */
 static __attribute__((noinline)) int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t pc,
                                              uint64_t *rule)
@@ -212,8 +218,8 @@ static __attribute__((noinline)) int look_up(const struct libs *libs, struct unw
     *rule = rule_widen(table, cfi_find(table, pc - library->bias));
     if (*rule == 0 && !library->frame_pointers)
         return UNWIND_NO_RULE;
-    cache->entry[pc % UNWIND_CACHE].pc = pc;
-    cache->entry[pc % UNWIND_CACHE].rule = *rule;
+    cache->entry[slot_of(pc)].pc = pc;
+    cache->entry[slot_of(pc)].rule = *rule;
     return -1;
 }
 
@@ -230,13 +236,14 @@ static inline void check_cache(const struct libs *libs, struct unwind_cache *cac
 static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
                 const struct stack_span *span, int *exact, int *guessed, int may_guess)
 {
-    uint64_t end = stack_end(span, regs->sp), pc, rule, cfa, fp, extra;
+    uint64_t end = stack_end(span, regs->sp), pc, slot, rule, cfa, fp, extra;
     *guessed = 0;
     if (end == 0 || regs->sp % WORD != 0)
         return UNWIND_BAD_STACK;
     pc = regs->pc - (*exact ? 0 : 1);
-    rule = cache->entry[pc % UNWIND_CACHE].rule;
-    if (cache->entry[pc % UNWIND_CACHE].pc != pc || pc == 0) {
+    slot = slot_of(pc);
+    rule = cache->entry[slot].rule;
+    if (cache->entry[slot].pc != pc || pc == 0) {
         int answer = look_up(libs, cache, pc, &rule);
         if (answer >= 0)
             return answer;
