@@ -4,58 +4,13 @@
  * strings, frames and nodes are implicit in their order, so room in the buffer is made before a number is
  * given: a definition is never numbered and then not written.
  * Helper-safe: only os_*, memcpy, memset, strlen. */
-#include "writer.h"
 #include "../core/checksum.h"
 #include "../core/varint.h"
 #include "../os/os.h"
-#include "buffer.h"
-#include "format.h"
-#include "intern.h"
-#include "outfile.h"
 #include "profiler.h"
+#include "writer_state.h"
 #include <errno.h>
 #include <string.h>
-
-enum {
-    WRITER_REST = 1000000000, /* ns between syncs while nothing happens, and between counters */
-    WRITER_CODE_BACKLOG = 4 * WRITER_BACKLOG,
-    WRITER_ENTRY = 16 * VARINT_MAX, /* room for the fixed part of any entry */
-    WRITER_THREADS_MAX = 1 << 22,
-};
-
-enum code_state { CODE_UNNAMED, CODE_CUT, CODE_WHOLE };
-
-struct writer_code_state {
-    uint32_t unnamed_samples; /* that wait for this code's name */
-    uint32_t state;
-};
-
-struct writer_counter_state {
-    uint64_t value, written;
-};
-
-struct writer_thread_state { /* what a thread's next sample is expected to be like */
-    uint64_t weight;
-    uint64_t time; /* in units */
-    uint32_t node;
-    uint32_t zero;
-};
-
-struct writer {
-    struct outfile file;
-    struct buffer chunk[CHUNK_COUNT]; /* payloads gathering for the next flush */
-    struct intern strings;            /* two hashes of kind and bytes; number + 1 is the string's */
-    struct intern codes;              /* key */
-    struct intern frames;             /* head and unit, library, value */
-    struct intern nodes;              /* parent, frame; number + 1 is the node's, 0 the root */
-    struct buffer code_states;        /* struct writer_code_state by code */
-    struct buffer threads;            /* struct writer_thread_state by thread */
-    struct buffer counters;           /* struct writer_counter_state by string number */
-    uint64_t start, last_sync, last_counters;
-    uint64_t synced; /* time units up to which the recording says it is complete */
-    uint32_t last_thread;
-    struct writer_totals totals;
-};
 
 struct writer *writer_new(void)
 {
@@ -83,12 +38,13 @@ void writer_free(struct writer *writer)
     intern_free(&writer->frames);
     intern_free(&writer->nodes);
     buffer_free(&writer->code_states);
+    buffer_free(&writer->levels);
     buffer_free(&writer->threads);
     buffer_free(&writer->counters);
     os_unmap(writer, sizeof *writer);
 }
 
-static size_t writer_waiting(const struct writer *writer)
+size_t writer_waiting(const struct writer *writer)
 {
     size_t waiting = writer->file.waiting.used - writer->file.done;
     for (int i = 0; i < CHUNK_COUNT; i++)
@@ -96,20 +52,18 @@ static size_t writer_waiting(const struct writer *writer)
     return waiting;
 }
 
-/* Where to put an entry of a chunk, with room for its fixed part and `more` bytes; NULL without memory. */
-static unsigned char *writer_begin(struct writer *writer, enum format_chunk kind, size_t more)
+unsigned char *writer_begin(struct writer *writer, enum format_chunk kind, size_t more)
 {
     struct buffer *chunk = &writer->chunk[kind];
     return buffer_room(chunk, WRITER_ENTRY + more) ? chunk->bytes + chunk->used : NULL;
 }
 
-static void writer_end(struct writer *writer, enum format_chunk kind, const unsigned char *end)
+void writer_end(struct writer *writer, enum format_chunk kind, const unsigned char *end)
 {
     writer->chunk[kind].used = (size_t)(end - writer->chunk[kind].bytes);
 }
 
-/* The element `index` of an array kept in a buffer, zeroed at first sight; NULL without memory. */
-static void *writer_element(struct buffer *array, size_t index, size_t size)
+void *writer_element(struct buffer *array, size_t index, size_t size)
 {
     size_t need = (index + 1) * size;
     if (need > array->used) {
@@ -121,8 +75,7 @@ static void *writer_element(struct buffer *array, size_t index, size_t size)
     return array->bytes + index * size;
 }
 
-/* The string's number; 0 = the empty string, also without memory. Strings are known by 128 bits of hash. */
-static uint32_t writer_string(struct writer *writer, const void *bytes, size_t size, uint32_t kind)
+uint32_t writer_string(struct writer *writer, const void *bytes, size_t size, uint32_t kind)
 {
     unsigned char *at = size == 0 ? NULL : writer_begin(writer, CHUNK_STRINGS, size);
     if (at == NULL)
@@ -139,7 +92,7 @@ static uint32_t writer_string(struct writer *writer, const void *bytes, size_t s
     return number + 1; /* INTERN_NONE + 1 is 0 */
 }
 
-static uint32_t writer_text(struct writer *writer, const char *text)
+uint32_t writer_text(struct writer *writer, const char *text)
 {
     return text == NULL ? 0 : writer_string(writer, text, strlen(text), FORMAT_UTF8);
 }
@@ -161,6 +114,7 @@ void writer_library(struct writer *writer, uint32_t id, uint64_t start, uint64_t
     unsigned char *at = writer_begin(writer, CHUNK_LIBRARIES, build_id_size);
     if (at == NULL)
         return;
+    writer->level_count = 0; /* an address may be another library's from now on */
     at = varint_put(at, id);
     at = varint_put(at, path_number);
     at = varint_put(at, start);
@@ -181,172 +135,6 @@ void writer_thread(struct writer *writer, uint32_t thread, int tid, const char *
     at = varint_put(at, thread);
     at = varint_put_signed(at, tid);
     writer_end(writer, CHUNK_THREADS, varint_put(at, name_number));
-}
-
-/* ---- code objects ---- */
-
-/* The code's number, with an unnamed entry at first sight; INTERN_NONE without memory. */
-static uint32_t writer_code_number(struct writer *writer, uint64_t key)
-{
-    uint32_t number = intern_find(&writer->codes, &key);
-    if (number != INTERN_NONE)
-        return number;
-    unsigned char *at = writer_begin(writer, CHUNK_CODES, 0);
-    if (at == NULL ||
-        writer_element(&writer->code_states, writer->codes.count, sizeof(struct writer_code_state)) == NULL)
-        return INTERN_NONE;
-    number = intern_add(&writer->codes, &key, NULL);
-    if (number == INTERN_NONE)
-        return INTERN_NONE;
-    at = varint_put(at, number);
-    at = varint_put(at, key);
-    *at++ = 0;
-    writer_end(writer, CHUNK_CODES, at);
-    return number;
-}
-
-static struct writer_code_state *writer_code_state(const struct writer *writer, uint32_t number)
-{
-    return (struct writer_code_state *)(void *)writer->code_states.bytes + number;
-}
-
-static size_t writer_text_bytes(const struct code_text *text)
-{
-    return (size_t)text->length * text->kind;
-}
-
-static uint32_t writer_code_text(struct writer *writer, const struct code_text *text,
-                                 const unsigned char **data)
-{
-    const unsigned char *bytes = *data;
-    *data += writer_text_bytes(text);
-    uint32_t kind = text->kind | (text->cut ? FORMAT_STRING_CUT : 0);
-    return writer_string(writer, bytes, writer_text_bytes(text), kind);
-}
-
-void writer_code(struct writer *writer, const struct code *code)
-{
-    size_t texts =
-        writer_text_bytes(&code->file) + writer_text_bytes(&code->name) + writer_text_bytes(&code->qualname);
-    if (sizeof *code + texts + code->lines_size > code->record.size ||
-        writer_waiting(writer) > WRITER_CODE_BACKLOG)
-        return;
-    int cut = code->file.cut || code->name.cut || code->qualname.cut || code->lines_size < code->lines_total;
-    uint32_t number = writer_code_number(writer, code->key);
-    uint32_t state = cut ? CODE_CUT : CODE_WHOLE;
-    if (number == INTERN_NONE || writer_code_state(writer, number)->state >= state)
-        return;
-    const unsigned char *data = code->data;
-    uint32_t file = writer_code_text(writer, &code->file, &data);
-    uint32_t name = writer_code_text(writer, &code->name, &data);
-    uint32_t qualname = writer_code_text(writer, &code->qualname, &data);
-    unsigned char *at = writer_begin(writer, CHUNK_CODES, code->lines_size);
-    if (at == NULL || name == 0)
-        return;
-    struct writer_code_state *known = writer_code_state(writer, number);
-    writer->totals.unnamed -= known->unnamed_samples;
-    known->unnamed_samples = 0;
-    known->state = state;
-    at = varint_put(at, number);
-    at = varint_put(at, code->key);
-    *at++ = 1;
-    at = varint_put(at, file);
-    at = varint_put(at, name);
-    at = varint_put(at, qualname);
-    at = varint_put_signed(at, code->first_line);
-    at = varint_put(at, code->lines_total);
-    at = varint_put(at, code->lines_size);
-    memcpy(at, data, code->lines_size);
-    writer_end(writer, CHUNK_CODES, at + code->lines_size);
-}
-
-/* ---- stacks ---- */
-
-/* The number of a frame; `head` is its first byte as in format.h. INTERN_NONE without memory. */
-static uint32_t writer_frame(struct writer *writer, uint32_t head, int32_t unit, uint32_t library,
-                             uint64_t value)
-{
-    unsigned char *at = writer_begin(writer, CHUNK_FRAMES, 0);
-    if (at == NULL)
-        return INTERN_NONE;
-    uint64_t key[3] = {head | (uint64_t)(uint32_t)unit << 32, library, value};
-    int fresh;
-    uint32_t number = intern_add(&writer->frames, key, &fresh);
-    if (!fresh)
-        return number;
-    *at++ = (unsigned char)head;
-    if ((head & FORMAT_FRAME_KIND) == FORMAT_FRAME_NATIVE)
-        at = varint_put(at, library + 1u);
-    at = varint_put(at, value);
-    if ((head & FORMAT_FRAME_KIND) == FORMAT_FRAME_PYTHON)
-        at = varint_put_signed(at, unit);
-    writer_end(writer, CHUNK_FRAMES, at);
-    return number;
-}
-
-/* The node of `frame` on `parent`; INTERN_NONE without memory, also when an argument is that. */
-static uint32_t writer_node(struct writer *writer, uint32_t parent, uint32_t frame)
-{
-    unsigned char *at = writer_begin(writer, CHUNK_NODES, 0);
-    if (at == NULL || parent == INTERN_NONE || frame == INTERN_NONE)
-        return INTERN_NONE;
-    uint64_t key = (uint64_t)parent << 32 | frame;
-    int fresh;
-    uint32_t number = intern_add(&writer->nodes, &key, &fresh);
-    if (number == INTERN_NONE)
-        return INTERN_NONE;
-    if (fresh) {
-        at = varint_put(at, number + 1 - parent);
-        writer_end(writer, CHUNK_NODES, varint_put(at, frame));
-    }
-    return number + 1;
-}
-
-struct writer_stack {
-    struct writer *writer;
-    writer_library_of *library_of;
-    void *context;
-    uint32_t node;
-    uint32_t unnamed; /* a code without a name in the stack, or INTERN_NONE */
-};
-
-static void writer_push(struct writer_stack *stack, const struct frame *frame)
-{
-    struct writer *writer = stack->writer;
-    uint32_t number;
-    if (frame->kind == FRAME_PYTHON) {
-        uint32_t code = writer_code_number(writer, frame->id);
-        if (code != INTERN_NONE && writer_code_state(writer, code)->state == CODE_UNNAMED)
-            stack->unnamed = code;
-        number = code == INTERN_NONE ? INTERN_NONE
-                                     : writer_frame(writer, FORMAT_FRAME_PYTHON, frame->unit, 0, code);
-    } else {
-        uint32_t exact = frame->flags & FRAME_EXACT_PC;
-        uint64_t bias = 0;
-        uint32_t library = stack->library_of(stack->context, frame->id - (exact ? 0 : 1), &bias);
-        uint32_t head = FORMAT_FRAME_NATIVE | (exact ? FORMAT_FRAME_EXACT : 0u) |
-                        (frame->flags & FRAME_EVAL ? FORMAT_FRAME_EVAL : 0u);
-        number = writer_frame(writer, head, 0, library, library == UINT32_MAX ? frame->id : frame->id - bias);
-    }
-    stack->node = writer_node(writer, stack->node, number);
-}
-
-static void writer_push_cut(struct writer_stack *stack, uint32_t frames)
-{
-    uint32_t number = writer_frame(stack->writer, FORMAT_FRAME_CUT, 0, 0, frames);
-    stack->node = writer_node(stack->writer, stack->node, number);
-}
-
-static void writer_push_all(struct writer_stack *stack, const struct sample *sample)
-{
-    uint32_t cut = sample->depth > sample->count ? sample->depth - sample->count : 0;
-    for (uint32_t i = sample->count; i-- > 0;) {
-        if (cut != 0 && i + 1 == sample->cut_at)
-            writer_push_cut(stack, cut);
-        writer_push(stack, &sample->frames[i]);
-    }
-    if (cut != 0 && sample->cut_at == 0)
-        writer_push_cut(stack, cut);
 }
 
 /* ---- samples ---- */
@@ -393,9 +181,8 @@ void writer_sample(struct writer *writer, uint32_t thread, const struct sample *
         writer_lost(writer, thread, "the file took no more", 1, sample->weight);
         return;
     }
-    struct writer_stack stack = {writer, library_of, context, 0, INTERN_NONE};
-    writer_push_all(&stack, sample);
-    if (stack.node == INTERN_NONE || !writer_put_sample(writer, thread, sample, stack.node)) {
+    uint32_t unnamed, node = writer_stack_node(writer, sample, library_of, context, &unnamed);
+    if (node == INTERN_NONE || !writer_put_sample(writer, thread, sample, node)) {
         writer_lost(writer, thread, "no memory", 1, sample->weight);
         return;
     }
@@ -406,10 +193,8 @@ void writer_sample(struct writer *writer, uint32_t thread, const struct sample *
     totals->degraded += (sample->record.flags & degraded) != 0;
     for (unsigned bit = 0; bit < 16; bit++)
         totals->flags[bit] += sample->record.flags >> bit & 1;
-    if (stack.unnamed != INTERN_NONE) {
-        writer_code_state(writer, stack.unnamed)->unnamed_samples++;
-        totals->unnamed++;
-    }
+    if (unnamed != INTERN_NONE)
+        writer_stack_wait(writer, unnamed);
 }
 
 void writer_lost(struct writer *writer, uint32_t thread, const char *cause, uint64_t ticks, uint64_t weight)
@@ -576,8 +361,8 @@ void writer_get_totals(const struct writer *writer, struct writer_totals *totals
     totals->nodes = writer->nodes.count;
     totals->memory = sizeof *writer + intern_memory(&writer->strings) + intern_memory(&writer->codes) +
                      intern_memory(&writer->frames) + intern_memory(&writer->nodes) +
-                     writer->file.waiting.room + writer->code_states.room + writer->threads.room +
-                     writer->counters.room;
+                     writer->file.waiting.room + writer->code_states.room + writer->levels.room +
+                     writer->threads.room + writer->counters.room;
     for (int i = 0; i < CHUNK_COUNT; i++)
         totals->memory += writer->chunk[i].room;
 }

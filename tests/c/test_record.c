@@ -333,6 +333,59 @@ static void cut_stacks(void)
     profiler_recording_close(recording);
 }
 
+/* Stacks that share some of their root side with the one before, on several threads: each comes back whole.
+ */
+static void random_stacks(void)
+{
+    enum { STACKS = 3000, DEEPEST = 12 };
+    static struct frame stacks[STACKS][DEEPEST];
+    static uint32_t counts[STACKS];
+    struct error error = {0};
+    struct writer *writer = writer_new();
+    CHECK_EQUAL(writer_open(writer, in_folder("random.plait"), 1, START, NULL, &error), 0);
+    uint64_t state = 7;
+    for (uint32_t i = 0; i < STACKS; i++) {
+        counts[i] = (uint32_t)(state >> 40) % (DEEPEST + 1);
+        for (uint32_t d = 0; d < counts[i]; d++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            uint32_t pick = (uint32_t)(state >> 60) % 3;
+            stacks[i][d] = pick == 0 ? sample_python(state >> 62, 2)
+                                     : sample_native(0x10 + pick, pick == 1 ? FRAME_EXACT_PC : 0);
+        }
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        if (i % 500 == 250)
+            writer_library(writer, 9, 0, 0, 0, NULL, 0, "");
+        if (i % 700 == 300)
+            sample_code(writer, i / 700, "f.py", "named", NULL, 1, "", 0, 0);
+        sample_put(writer, i % 3, START + i * 1000, i, (uint16_t)(i % 5), stacks[i], counts[i]);
+    }
+    CHECK_EQUAL(writer_close(writer, START, &error), 0);
+    writer_free(writer);
+    struct profiler_recording *recording = profiler_recording_open(in_folder("random.plait"), NULL);
+    CHECK(recording != NULL);
+    if (recording == NULL)
+        return;
+    struct profiler_table table = table_of(recording);
+    CHECK_EQUAL(table.sample_count, STACKS);
+    uint64_t wrong = 0;
+    for (uint32_t i = 0; i < STACKS && i < table.sample_count; i++) {
+        const struct profiler_sample *sample = &table.samples[i];
+        wrong += sample->time != i * 1000 || sample->weight != i || sample->flags != i % 5 ||
+                 sample->thread != i % 3;
+        uint32_t node = sample->node, d = 0;
+        for (; d < counts[i] && node != 0; d++, node = table.nodes[node].parent) {
+            const struct profiler_place *place = &table.places[table.nodes[node].place];
+            wrong += place->kind != stacks[i][d].kind;
+            /* Named code objects are one place here: they have one function, file and line. */
+            wrong +=
+                place->address != stacks[i][d].id && strcmp(table.strings[place->function], "named") != 0;
+        }
+        wrong += d != counts[i] || node != 0;
+    }
+    CHECK_EQUAL(wrong, 0);
+    profiler_recording_close(recording);
+}
+
 /* Names come late, in pieces, or never; strings are not always text. */
 static void code_objects(void)
 {
@@ -529,6 +582,7 @@ int main(int argc, char **argv)
         {"repeated_sample_is_small", repeated_sample_is_small},
         {"many_stacks", many_stacks},
         {"cut_stacks", cut_stacks},
+        {"random_stacks", random_stacks},
         {"code_objects", code_objects},
         {"file_errors", file_errors},
         {"full_disk", full_disk},
