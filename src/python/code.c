@@ -20,7 +20,7 @@ struct part {
     uint32_t bytes; /* to copy */
 };
 
-static uint64_t field(uint64_t object, int32_t offset)
+static uint64_t field(uint64_t object, int64_t offset)
 {
     return load_word(object + (uint64_t)offset);
 }
@@ -33,21 +33,27 @@ static uint64_t key_of_lines(const struct py_offsets *offsets, uint64_t lines, u
         return hash;
     uint64_t size = field(lines, offsets->bytes_length);
     hash = key_mix(hash, size);
-    uint64_t bytes = size < KEY_SUM ? size : KEY_SUM, sum = 0;
+    uint64_t sum = 0;
+    if (size >= KEY_SUM) {
+#pragma GCC unroll 8
+        for (int i = 0; i < KEY_SUM; i += 8)
+            sum = sum * KEY_FACTOR + load_word(data + (uint64_t)i);
+        return key_mix(hash, sum);
+    }
+    uint64_t bytes = size;
     for (; bytes >= 8; bytes -= 8, data += 8)
-        sum = (sum + load_word(data)) * 0x9e3779b97f4a7c15u;
+        sum = sum * KEY_FACTOR + load_word(data);
     if (bytes > 0) /* the word's other bytes are not the table's */
-        sum += load_word(data) & ((1ull << (8 * bytes)) - 1);
+        sum = sum * KEY_FACTOR + (load_word(data) & ((1ull << (8 * bytes)) - 1));
     return key_mix(hash, sum);
 }
 
 uint64_t code_key_by_content(const struct py_offsets *offsets, uint64_t code, struct guard *guard)
 {
     uint64_t lines = field(code, offsets->code_lines);
-    uint64_t hash = key_mix(code, (uint32_t)load_int(code + (uint64_t)offsets->code_first_line));
-    hash = key_mix(hash, field(code, offsets->code_name));
-    hash = key_mix(hash, field(code, offsets->code_file));
-    hash = key_mix(hash, lines);
+    uint64_t line = (uint32_t)load_int(code + (uint64_t)offsets->code_first_line);
+    uint64_t hash = key_mix(code ^ line << 40, field(code, offsets->code_name));
+    hash = key_mix(hash, field(code, offsets->code_file) ^ (lines << 24 | lines >> 40));
     hash = key_of_lines(offsets, lines, hash, guard);
     return hash != 0 ? hash : 1;
 }

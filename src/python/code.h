@@ -8,9 +8,11 @@
 
 enum { KEY_SUM = 64 }; /* bytes of the line table that count */
 
+#define KEY_FACTOR 0x9e3779b97f4a7c15u
+
 static inline uint64_t key_mix(uint64_t hash, uint64_t word)
 {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash = (hash ^ word) * KEY_FACTOR;
     return hash ^ (hash >> 29);
 }
 
@@ -25,7 +27,7 @@ static inline uint64_t py_code_key(const struct py_offsets *offsets, uint64_t co
     if (offsets->code_version >= 0) {
         uint64_t version = (uint32_t)load_int(code + (uint64_t)offsets->code_version);
         if (version != 0) {
-            uint64_t hash = key_mix(key_mix(version, code), version << 32);
+            uint64_t hash = key_mix(code, version << 32 ^ version * 0x2545f491);
             return hash != 0 ? hash : 1;
         }
     }

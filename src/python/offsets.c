@@ -97,7 +97,7 @@ int py_offsets_read(struct py_offsets *out, const unsigned char *debug, uint32_t
             return error_set(error, PROFILER_PYTHON_UNKNOWN, 0,
                              "Python's debug offset %s is out of range (%x): native frames only", limit->name,
                              (unsigned long)value);
-        int32_t number = (int32_t)value;
+        int64_t number = (int64_t)value;
         memcpy((unsigned char *)out + limit->field, &number, sizeof number);
     }
     return 0;

@@ -57,7 +57,7 @@ enum { PY_MINOR_LOW = 8, PY_MINOR_HIGH = 13, PY_ABSENT = -1 };
     X(interp_next, 65536, 8, 0, 0, 0, 0, 0, 7264, 64)
 
 struct py_offsets {
-#define X(field, ...) int32_t field;
+#define X(field, ...) int64_t field; /* as wide as the addresses they are added to */
     PY_FIELDS(X)
 #undef X
 };

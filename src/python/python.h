@@ -48,7 +48,7 @@ struct py_runtime {
     uint64_t eval_low[4],
         eval_high[4]; /* address ranges of the eval function, hot and cold parts, when known */
     int eval_ranges;
-    int32_t words[256]; /* private: the numbers in use when they come from debug offsets */
+    int64_t words[64]; /* private: the numbers in use when they come from debug offsets */
 };
 
 /* Fills `py` for the interpreter behind `symbols`. 0, or an error: PROFILER_PYTHON_UNKNOWN with the version

@@ -14,7 +14,7 @@ enum {
 
 static inline uint64_t guard_home(uint64_t page)
 {
-    return (page ^ page >> 10) & (GUARD_PAGES - 1);
+    return page & (GUARD_PAGES - 1);
 }
 
 static inline int guard_has(struct guard *guard, uint64_t address, uint32_t size)
@@ -36,21 +36,21 @@ static inline void guard_refresh(struct guard *guard)
     guard->generation = now;
 }
 
-/* Volatile: the interpreter's memory changes under the compiler's eyes (the interrupted code, other threads),
+/* Atomic: the interpreter's memory changes under the compiler's eyes (the interrupted code, other threads),
  * and a value must be read once, then checked, then used. */
 static inline uint64_t load_word(uint64_t address)
 {
-    return *(const volatile uint64_t *)(uintptr_t)address;
+    return __atomic_load_n((const uint64_t *)(uintptr_t)address, __ATOMIC_RELAXED);
 }
 
 static inline int32_t load_int(uint64_t address)
 {
-    return *(const volatile int32_t *)(uintptr_t)address;
+    return __atomic_load_n((const int32_t *)(uintptr_t)address, __ATOMIC_RELAXED);
 }
 
 static inline uint32_t load_byte(uint64_t address)
 {
-    return *(const volatile unsigned char *)(uintptr_t)address;
+    return __atomic_load_n((const unsigned char *)(uintptr_t)address, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -41,7 +41,7 @@ struct walk {
     int64_t distance; /* 3.12: entry object - cframe, 0 = not known yet */
 };
 
-static uint64_t field(uint64_t object, int32_t offset)
+static uint64_t field(uint64_t object, int64_t offset)
 {
     return load_word(object + (uint64_t)offset);
 }
@@ -80,23 +80,6 @@ static uint64_t find_thread(const struct py_runtime *py, uint64_t thread_pointer
     return is_thread(o, thread, thread_pointer, guard) ? thread : 0;
 }
 
-/* The executed unit, or INT32_MIN when it lies outside the code. */
-static int32_t find_unit(const struct walk *walk, uint64_t frame, uint64_t code)
-{
-    const struct py_offsets *o = walk->o;
-    if (o->code_bytes < 0) {
-        int32_t last = load_int(frame + (uint64_t)o->frame_instr);
-        if (last < 0)
-            return -1;
-        return walk->py->minor < 10 ? last / 2 : last;
-    }
-    int64_t bytes = (int64_t)(field(frame, o->frame_instr) - code - (uint64_t)o->code_bytes);
-    int64_t units = (int64_t)field(code, o->code_units);
-    if ((bytes & 1) != 0 || bytes < -2 || bytes / 2 >= units)
-        return INT32_MIN;
-    return (int32_t)(bytes / 2);
-}
-
 /* 3.10: 1 for a generator that passes a throw() on to the one it delegates to: it is linked into the list
  * without an activation, its operand stack saved, the next instruction YIELD_FROM. The innermost is told by
  * counting. */
@@ -110,19 +93,18 @@ static int is_passing(const struct walk *walk, uint64_t frame, uint64_t code, in
     return guard_has(walk->guard, next, 1) && load_byte(next) == (uint32_t)o->op_yield_from;
 }
 
-/* Checks a Python frame, whose memory is readable, and stores it. NULL, or why not. */
-static const char *add_frame(struct walk *walk, uint64_t frame)
+/* 3.8 to 3.10: checks a frame object, whose memory is readable, and stores it. NULL, or why not. */
+static const char *add_object(struct walk *walk, uint64_t frame)
 {
     const struct py_offsets *o = walk->o;
-    if (o->frame_owner < 0 && field(frame, o->object_type) != walk->py->symbols.frame_type)
+    if (field(frame, o->object_type) != walk->py->symbols.frame_type)
         return "not a frame object";
     uint64_t code = field(frame, o->frame_code);
     if ((code & 7) != 0 || !guard_has(walk->guard, code, (uint32_t)o->code_size) ||
         field(code, o->object_type) != walk->code_type)
         return "not a code object";
-    int32_t unit = find_unit(walk, frame, code);
-    if (unit == INT32_MIN)
-        return "instruction outside its code";
+    int32_t last = load_int(frame + (uint64_t)o->frame_instr);
+    int32_t unit = last < 0 ? -1 : walk->py->minor < 10 ? last / 2 : last;
     struct py_stack *stack = walk->stack;
     int passing = is_passing(walk, frame, code, unit);
     if (stack->frame_count < walk->room) {
@@ -130,17 +112,34 @@ static const char *add_frame(struct walk *walk, uint64_t frame)
         out->code = code;
         out->key = py_code_key(o, code, walk->guard);
         out->unit = unit;
-        out->owner = o->frame_owner >= 0 ? load_byte(frame + (uint64_t)o->frame_owner)
-                     : passing           ? OWNER_GENERATOR
-                                         : 0;
+        out->owner = passing ? OWNER_GENERATOR : 0;
     } else {
         stack->cut = 1;
     }
-    walk->frames++;
-    if (walk->frames > 1)
+    if (walk->frames++ > 0)
         walk->passing += (uint32_t)passing;
     else
         walk->top_passing = passing;
+    return NULL;
+}
+
+/* 3.11 to 3.13: a frame and its code, checked. The hot path: everything it needs is in registers or one cache
+ * line of offsets. NULL, or why not. */
+static inline const char *read_frame(const struct py_offsets *o, struct guard *guard, uint64_t code_type,
+                                     uint64_t frame, uint32_t owner, struct py_frame *out)
+{
+    uint64_t code = field(frame, o->frame_code);
+    if ((code & 7) != 0 || !guard_has(guard, code, (uint32_t)o->code_size) ||
+        field(code, o->object_type) != code_type)
+        return "not a code object";
+    uint64_t bytes = field(frame, o->frame_instr) - code - (uint64_t)o->code_bytes;
+    int64_t unit = (int64_t)bytes >> 1;
+    if ((bytes & 1) != 0 || unit < -1 || unit >= (int64_t)field(code, o->code_units))
+        return "instruction outside its code";
+    out->code = code;
+    out->key = py_code_key(o, code, guard);
+    out->unit = (int32_t)unit;
+    out->owner = owner;
     return NULL;
 }
 
@@ -193,48 +192,86 @@ static uint64_t outer_cframe(struct walk *walk, uint64_t cframe, uint64_t entry,
 static int is_entered(const struct walk *walk, uint64_t frame, uint64_t cframe, uint64_t previous)
 {
     const struct py_offsets *o = walk->o;
-    if (load_byte(frame + (uint64_t)o->frame_entry) == 0)
-        return 0;
     uint64_t outer = field(cframe, o->cframe_previous);
     return load_byte(frame + (uint64_t)o->frame_owner) != OWNER_GENERATOR || (outer & 7) != 0 ||
            !guard_has(walk->guard, outer, 24) || field(outer, o->cframe_current) == previous;
 }
 
-/* 3.11 to 3.13. `cframe` is 0 on 3.13. */
-static enum py_status walk_entries(struct walk *walk, uint64_t frame, uint64_t cframe)
+/* 3.11 to 3.13: what walk_run stopped at. */
+struct entry {
+    uint64_t
+        object; /* the frame or entry object that was entered from C; 0 = the chain's end, or its bound */
+    uint64_t previous; /* the frame outside it */
+    uint64_t marker;
+};
+
+/* Stores the frames from `frame` outwards up to the next entry. Returns NULL, or why the chain is torn. */
+static const char *walk_run(struct walk *walk, uint64_t frame, uint64_t cframe, struct entry *entry)
 {
     const struct py_offsets *o = walk->o;
-    int has_entry_flag = o->frame_entry >= 0, open = 0;
-    while (frame != 0) {
-        if (walk->objects++ >= STACK_WALK_MAX) {
-            walk->stack->cut = 1;
-            if (open)
-                close_segment(walk, 0);
-            return PY_OK;
+    struct guard *guard = walk->guard;
+    struct py_frame *out = &walk->stack->frames[walk->stack->frame_count], spare;
+    struct py_frame *end = &walk->stack->frames[walk->room];
+    uint64_t code_type = walk->code_type;
+    const int has_flag = o->frame_entry >= 0;
+    uint32_t left = STACK_WALK_MAX - walk->objects, frames = 0;
+    const char *why = NULL;
+    for (; frame != 0 && left > 0; left--) {
+        if ((frame & 7) != 0 || !guard_has(guard, frame, (uint32_t)o->frame_size)) {
+            why = "frame not readable";
+            break;
         }
-        if ((frame & 7) != 0 || !guard_has(walk->guard, frame, (uint32_t)o->frame_size))
-            return torn(walk->stack, "frame not readable");
         uint64_t previous = field(frame, o->frame_previous);
-        int is_shim = !has_entry_flag && load_byte(frame + (uint64_t)o->frame_owner) >= OWNER_ENTRY;
+        uint32_t owner = load_byte(frame + (uint64_t)o->frame_owner);
+        int is_shim = owner >= OWNER_ENTRY && !has_flag;
         if (!is_shim) {
-            const char *why = add_frame(walk, frame);
+            why = read_frame(o, guard, code_type, frame, owner, out < end ? out : &spare);
             if (why != NULL)
-                return torn(walk->stack, why);
+                break;
+            out += out < end;
+            frames++;
         }
-        open = !is_shim && !(has_entry_flag && is_entered(walk, frame, cframe, previous));
-        if (!open) {
-            uint64_t marker = is_shim ? frame : cframe;
-            if (!is_rising(walk, marker))
-                return torn(walk->stack, "entry objects do not rise");
-            close_segment(walk, marker);
-            if (cframe != 0 && (cframe = outer_cframe(walk, cframe, frame, previous)) == 0)
-                return torn(walk->stack, "frames and entry objects disagree");
+        if (is_shim || (has_flag && load_byte(frame + (uint64_t)o->frame_entry) != 0 &&
+                        is_entered(walk, frame, cframe, previous))) {
+            *entry = (struct entry){frame, previous, is_shim ? frame : cframe};
+            left--;
+            break;
         }
         frame = previous;
     }
-    if (open)
-        return torn(walk->stack, "no entry object below the last frame");
-    return walk->objects > 0 ? PY_OK : PY_NONE;
+    uint32_t stored = (uint32_t)(out - walk->stack->frames) - walk->stack->frame_count;
+    walk->stack->cut |= stored < frames;
+    walk->stack->frame_count += stored;
+    walk->frames += frames;
+    walk->objects = STACK_WALK_MAX - left;
+    return why;
+}
+
+/* 3.11 to 3.13. `cframe` is 0 on 3.13. */
+static enum py_status walk_entries(struct walk *walk, uint64_t frame, uint64_t cframe)
+{
+    if (frame == 0)
+        return PY_NONE;
+    while (frame != 0) {
+        struct entry entry = {0, 0, 0};
+        const char *why = walk_run(walk, frame, cframe, &entry);
+        if (why != NULL)
+            return torn(walk->stack, why);
+        if (walk->objects >= STACK_WALK_MAX) {
+            walk->stack->cut = 1;
+            close_segment(walk, entry.object != 0 ? entry.marker : 0);
+            return PY_OK;
+        }
+        if (entry.object == 0)
+            return torn(walk->stack, "no entry object below the last frame");
+        if (!is_rising(walk, entry.marker))
+            return torn(walk->stack, "entry objects do not rise");
+        close_segment(walk, entry.marker);
+        if (cframe != 0 && (cframe = outer_cframe(walk, cframe, entry.object, entry.previous)) == 0)
+            return torn(walk->stack, "frames and entry objects disagree");
+        frame = entry.previous;
+    }
+    return PY_OK;
 }
 
 /* 3.8 to 3.10: the list of frame objects. A generator that passes a throw() on to the one it delegates to is
@@ -249,7 +286,7 @@ static const char *walk_objects(struct walk *walk, uint64_t frame)
         }
         if ((frame & 7) != 0 || !guard_has(walk->guard, frame, (uint32_t)walk->o->frame_size))
             return "frame not readable";
-        const char *why = add_frame(walk, frame);
+        const char *why = add_object(walk, frame);
         if (why != NULL)
             return why;
     }
@@ -258,8 +295,8 @@ static const char *walk_objects(struct walk *walk, uint64_t frame)
     return NULL;
 }
 
-/* 3.10: the entry objects, into the segments' markers. Sets *count to how many there are. The outermost is part
- * of the PyThreadState, and its `previous` is never initialised. */
+/* 3.10: the entry objects, into the segments' markers. Sets *count to how many there are. The outermost is
+ * part of the PyThreadState, and its `previous` is never initialised. */
 static const char *walk_markers(struct walk *walk, uint64_t thread, uint64_t cframe, uint32_t *count)
 {
     struct py_stack *stack = walk->stack;

@@ -6,6 +6,8 @@
  * The truth: a shadow stack of every call since stepper_begin (exact, no unwinder) says which eval
  * activations exist and where; the Python chain may only grow or shrink at its inner end from one step to the
  * next; code objects that were deallocated may not appear; a living code object keeps its key. */
+#include "braid.h"
+#include "native/unwind.h"
 #include "python/offsets.h"
 #include "python/python.h"
 
@@ -51,6 +53,7 @@ struct counts {
     uint64_t empty_tops;   /* steps with an entry object without a frame on top */
     uint64_t before_first; /* steps whose top frame has executed nothing yet */
     uint64_t most_frames, probes;
+    uint64_t braided, cut; /* steps whose native stack was compared; those whose unwinding ended early */
     struct reason wrongs[REASONS], torns[REASONS];
 };
 
@@ -79,21 +82,29 @@ static struct {
     uint64_t code, key;
 } known[KEYS_KNOWN];
 
+/* Of each reason, the place of its first sight. */
 static void note(struct reason *reasons, const char *text, uint64_t pc)
 {
     char line[sizeof reasons->text];
-    if (pc != 0)
-        snprintf(line, sizeof line, "%s at %+ld of eval", text, (long)(pc - py.symbols.eval));
-    else
-        snprintf(line, sizeof line, "%s", text);
-    for (int i = 0; i < REASONS; i++) {
-        if (reasons[i].count == 0)
-            memcpy(reasons[i].text, line, sizeof line);
-        if (strcmp(reasons[i].text, line) == 0) {
+    Dl_info info;
+    memset(line, 0, sizeof line);
+    size_t length = (size_t)snprintf(line, sizeof line, "%s", text);
+    for (int i = 0; i < REASONS; i++)
+        if (strncmp(reasons[i].text, line, length) == 0 && reasons[i].count > 0) {
             reasons[i].count++;
             return;
         }
-    }
+    if (dladdr((const void *)(uintptr_t)pc, &info) != 0)
+        snprintf(line + length, sizeof line - length, " at %s+0x%lx",
+                 info.dli_sname != NULL ? info.dli_sname : strrchr(info.dli_fname, '/'),
+                 (unsigned long)(pc - (uint64_t)(uintptr_t)(info.dli_sname != NULL ? info.dli_saddr
+                                                                                   : info.dli_fbase)));
+    for (int i = 0; i < REASONS; i++)
+        if (reasons[i].count == 0) {
+            memcpy(reasons[i].text, line, sizeof line);
+            reasons[i].count = 1;
+            return;
+        }
 }
 
 static void wrong(const char *text, uint64_t pc)
@@ -248,6 +259,100 @@ static void check_chain(uint64_t pc)
     chain_now = now;
 }
 
+/* ---- the native stack and the braid ---- */
+
+static struct libs_state *libraries;
+static const struct library *bridge; /* libffi, by which the load calls us: it moves the stack pointer up */
+static int is_leaving; /* the call of stepper_end has begun there; the shadow is no truth any more */
+static struct unwind_cache cache;
+static struct stack_span span;
+static struct native_frame natives[FRAMES + 1];
+static struct native_stack native = {.frames = natives, .capacity = FRAMES};
+static struct frame braided[2 * FRAMES];
+
+/* The shadow's call that native frame `i` is the activation of, or NULL: outside of what was stepped. */
+static const struct call *call_of(uint32_t i)
+{
+    return i < (uint32_t)call_count ? &calls[(uint32_t)call_count - 1 - i] : NULL;
+}
+
+static void check_native(uint64_t pc)
+{
+    for (uint32_t i = 0; i < native.count && call_of(i) != NULL; i++)
+        if (natives[i + 1].sp != call_of(i)->cfa) {
+            wrong("a native frame that the shadow stack does not have", pc);
+            return;
+        }
+}
+
+/* Both stacks whole and in order, and every run of Python frames directly above its own activation. */
+static void check_braid(uint64_t pc)
+{
+    uint32_t flags = 0, at_native = 0, at_python = 0, run = 0;
+    uint32_t count = braid(&native, &py, &stack, braided, 2 * FRAMES, &flags);
+    if (flags != 0)
+        wrong("markers and native frames disagree", pc);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct frame *frame = &braided[i];
+        if (frame->kind == FRAME_PYTHON) {
+            if (at_python >= stack.frame_count || frame->id != frames[at_python].key)
+                wrong("a Python frame is out of order", pc);
+            at_python++;
+            run++;
+            continue;
+        }
+        const struct call *call = call_of(at_native);
+        int is_eval = (frame->flags & FRAME_EVAL) != 0;
+        if (frame->id != natives[at_native].pc)
+            wrong("a native frame is out of order", pc);
+        if (run > 0 && !is_eval)
+            wrong("Python frames above a frame that is not eval", pc);
+        if (call != NULL && is_eval &&
+            (!call->is_eval || (run > 0 && call->code != frames[at_python - 1].code)))
+            wrong("Python frames above another activation", pc);
+        run = 0;
+        at_native++;
+    }
+    if (at_native != native.count || at_python != stack.frame_count)
+        wrong("frames got lost in the braid", pc);
+}
+
+static void braid_step(const void *context, uint64_t pc)
+{
+    struct regs regs;
+    is_leaving |= bridge != NULL && pc >= bridge->start && pc < bridge->end && call_count > 0;
+    if (is_leaving)
+        return;
+    unwind_regs_of_signal(&regs, context);
+    span.low = regs.sp;
+    unwind_stack(libs_current(libraries), &cache, &regs, &span, &native);
+    if (native.end != UNWIND_COMPLETE) {
+        counts.cut++;
+        return;
+    }
+    counts.braided++;
+    check_native(pc);
+    check_braid(pc);
+}
+
+static int find_libraries(void)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return 0;
+    pthread_attr_getstack(&attributes, &low, &size);
+    pthread_attr_destroy(&attributes);
+    span.high = (uint64_t)(uintptr_t)low + size;
+    libraries = libs_new();
+    if (libraries == NULL || libs_refresh(libraries) < 0)
+        return 0;
+    libs_want_all(libraries, UINT64_MAX);
+    libs_build(libraries, INT32_MAX);
+    return 1;
+}
+
 static void longest(uint64_t *run, uint64_t *most, int here)
 {
     *run = here ? *run + 1 : 0;
@@ -255,7 +360,7 @@ static void longest(uint64_t *run, uint64_t *most, int here)
         *most = *run;
 }
 
-static void step(uint64_t pc, uint64_t sp)
+static void step(uint64_t pc, uint64_t sp, const void *context)
 {
     enum py_status status =
         py_walk(&py, (uint64_t)(uintptr_t)__builtin_thread_pointer(), sp, pc, 0, &guard, &stack);
@@ -265,7 +370,7 @@ static void step(uint64_t pc, uint64_t sp)
     counts.none += status == PY_NONE;
     if (status == PY_TORN) {
         counts.torn++;
-        note(counts.torns, stack.torn, py.minor >= 11 ? pc : 0);
+        note(counts.torns, stack.torn, pc);
     }
     if (status == PY_NONE)
         wrong("no Python frames", pc);
@@ -284,6 +389,7 @@ static void step(uint64_t pc, uint64_t sp)
         check_counts(pc), check_pairs(pc);
     check_chain(pc);
     chain_hidden = 0;
+    braid_step(context, pc);
 }
 
 static void on_trap(int signal_number, siginfo_t *info, void *context)
@@ -300,7 +406,7 @@ static void on_trap(int signal_number, siginfo_t *info, void *context)
     follow_calls(pc, sp, (uint64_t)registers[py.minor == 8 ? REG_RDI : REG_RSI]);
     if (pc == code_dealloc)
         note_dead((uint64_t)registers[REG_RDI]);
-    step(pc, sp);
+    step(pc, sp, context);
 }
 
 /* ---- for the load ---- */
@@ -402,8 +508,13 @@ EXPORT uint64_t stepper_cost(void)
     return cost;
 }
 
-EXPORT void stepper_begin(void)
+/* "" or what failed. After everything is loaded that the stepped code uses. */
+EXPORT const char *stepper_begin(void)
 {
+    if (libraries == NULL && !find_libraries())
+        return "the libraries of this process can't be read";
+    bridge = libs_find(libs_current(libraries), (uint64_t)(uintptr_t)__builtin_return_address(0));
+    is_leaving = 0;
     set_trap(on_trap);
     memset(&counts, 0, sizeof counts);
     call_count = 0;
@@ -414,6 +525,7 @@ EXPORT void stepper_begin(void)
     chain_count[chain_now] = build_chain(chain[chain_now]);
     stopping = 0;
     raise_flag();
+    return "";
 }
 
 EXPORT void stepper_end(void)

@@ -25,7 +25,7 @@ class Counts(ctypes.Structure):
     """struct counts of stepper.c."""
 
     numbers = ("steps", "ok", "none", "put_off", "torn", "wrong", "longest_put_off", "longest_torn",
-               "bare_evals", "empty_tops", "before_first", "most_frames", "probes")
+               "bare_evals", "empty_tops", "before_first", "most_frames", "probes", "braided", "cut")
     _fields_ = [(name, ctypes.c_uint64) for name in numbers]
     _fields_ += [("wrongs", Reason * REASONS), ("torns", Reason * REASONS)]
 

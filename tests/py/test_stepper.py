@@ -10,6 +10,7 @@ from harness import PYTHONS, minor
 LONGEST_PUT_OFF = 200
 SHARE_PUT_OFF = 0.05
 # 3.9 loses the outer frames while a generator passes a throw() on, for as long as the throw runs.
+SHARE_CUT = 0.001
 SHARE_TORN = {9: 0.05, 10: 0.0002}
 
 
@@ -20,9 +21,10 @@ def test_every_instruction(name):
     steps = result["steps"]
     print(
         "\n%s: %d steps, put off %d (longest %d), torn %d (longest %d) %s, eval without entry object %d, "
-        "entry object without frame %d; %d instructions for a warm walk of 10 frames"
+        "entry object without frame %d; braided %d, native cut %d; %d instructions for a warm walk of 10 frames"
         % (name, steps, result["put_off"], result["longest_put_off"], result["torn"],
-           result["longest_torn"], result["torns"], result["bare_evals"], result["empty_tops"], result["cost"])
+           result["longest_torn"], result["torns"], result["bare_evals"], result["empty_tops"], result["braided"],
+           result["cut"], result["cost"])
     )
     assert result["compare"]["differ"] == []
     assert result["compare"]["compared"] >= 20 and result["compare"]["frames"] >= 100
@@ -33,6 +35,8 @@ def test_every_instruction(name):
     assert result["longest_put_off"] <= LONGEST_PUT_OFF
     assert result["put_off"] <= SHARE_PUT_OFF * steps
     assert result["torn"] <= SHARE_TORN.get(minor(name), 0) * steps
+    assert result["braided"] + result["cut"] >= result["ok"] - 1000  # the last steps lead out by libffi
+    assert result["cut"] <= SHARE_CUT * steps
     assert result["bare_evals"] > 0, "the load never met an eval activation without an entry object"
     if minor(name) >= 12:
         assert result["empty_tops"] > 0
