@@ -128,18 +128,15 @@ static uint32_t row_of(struct compiler *compiler, uint64_t rule)
 static void add_row(void *context, uint64_t pc, uint64_t rule)
 {
     struct compiler *compiler = context;
-    struct cfi_row *last = compiler->row_count > 0 ? &compiler->rows[compiler->row_count - 1] : NULL;
-    uint32_t row;
+    size_t count = compiler->row_count;
+    struct cfi_row row;
     if (pc >= compiler->limit || pc - compiler->base > UINT32_MAX)
         return;
-    row = row_of(compiler, rule);
-    if (last != NULL && last->pc >= pc - compiler->base) { /* the same pc again: the later word counts */
-        last->rule = row;
-        return;
-    }
-    if ((last != NULL && last->rule == row) || compiler->row_count == compiler->row_capacity)
-        return;
-    compiler->rows[compiler->row_count++] = (struct cfi_row){(uint32_t)(pc - compiler->base), row};
+    row = (struct cfi_row){(uint32_t)(pc - compiler->base), row_of(compiler, rule)};
+    if (count > 0 && compiler->rows[count - 1].pc >= row.pc) /* the same pc again: the later word counts */
+        compiler->rows[count - 1].rule = row.rule;
+    else if ((count == 0 || compiler->rows[count - 1].rule != row.rule) && count < compiler->row_capacity)
+        compiler->rows[compiler->row_count++] = row;
 }
 
 /* Runs all FDEs in order of address. Where they overlap, the next one's start ends the one before. */

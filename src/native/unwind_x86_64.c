@@ -325,9 +325,8 @@ _Static_assert(offsetof(struct regs, pc) == 0 && offsetof(struct regs, sp) == 8 
                "unwind_regs_here writes by these offsets");
 
 /* At entry: the return address at sp, the caller's registers untouched but for the argument. */
-__attribute__((naked)) void unwind_regs_here(struct regs *regs)
+__attribute__((naked)) void unwind_regs_here(__attribute__((unused)) struct regs *regs)
 {
-    (void)regs;
     __asm__("movq (%rsp), %rax\n\t"
             "movq %rax, (%rdi)\n\t"
             "leaq 8(%rsp), %rax\n\t"
