@@ -278,6 +278,7 @@ static void ends_of_stacks(void)
     CHECK_EQUAL(stack.end, UNWIND_NO_LIBRARY);
     CHECK_EQUAL(stack.missed, 0x666000);
     stack_words[5] = CODE + 0x100; /* a call that is the last instruction: the rule of the call itself */
+    stack_words[6] = 0x666000;
     stack_words[7] = 0;
     stack = walk(rows, 3, at(CODE + 5, 0, 0));
     CHECK_EQUAL(stack.end, UNWIND_COMPLETE);
