@@ -62,7 +62,7 @@ struct thread {
     struct py_frame *python;
     struct py_segment *segments;
     struct frame *braided;
-    uint32_t python_count; /* frames in `python` of the walk just made */
+    uint32_t python_count, native_count; /* frames in `python` and `native` of the last walk */
     size_t mapped;         /* bytes of this thread's memory, this struct at its start */
 
     /* helper to handler */

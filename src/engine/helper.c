@@ -458,6 +458,7 @@ static void end(void)
     detach_all(detach);
     wait_for_handlers();
     drain(os_now());
+    write_counters();
     engine.helper_time_before = engine.helper_time;
     if (detach)
         writer_detach(engine.writer);

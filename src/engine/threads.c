@@ -72,7 +72,7 @@ static void thread_clear(struct thread *thread)
     thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
-    thread->busy = thread->in_wait = thread->python_count = 0;
+    thread->busy = thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->paused = 0;
     thread->timer = -1;
     thread->name[0] = 0;
