@@ -224,6 +224,7 @@ static int prepare(struct error *error)
     if (engine.restart_timer < 0)
         engine.restart_timer = make_restart_timer();
     guest_take_signal();
+    guest_redirect();
     int result = handler_install();
     if (result < 0)
         return error_set(error, PROFILER_SYSTEM, -result, "sigaction for SIGURG");

@@ -63,7 +63,7 @@ struct thread {
     struct py_segment *segments;
     struct frame *braided;
     uint32_t python_count, native_count; /* frames in `python` and `native` of the last walk */
-    size_t mapped;         /* bytes of this thread's memory, this struct at its start */
+    size_t mapped;                       /* bytes of this thread's memory, this struct at its start */
 
     /* helper to handler */
     uint64_t owed; /* weight for the thread's next tick: found missing (perf) or its delta (poll); atomic */
@@ -180,6 +180,9 @@ int api_fail(const struct error *error); /* keeps it for profiler_error(), retur
 
 /* Once per process, before the first start. */
 void guest_prepare(void);
+/* Where the library was not preloaded: points the modules' slots at the interposers. At each start, since
+ * modules come and go. */
+void guest_redirect(void);
 /* The program's disposition of ENGINE_SIGNAL as it was before ours; call right before handler_install. */
 void guest_take_signal(void);
 

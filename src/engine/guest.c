@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* guest.c - the manners of a guest: what the program would notice of us, and what we need of it.
  *
- * Interposed under preload (and only then: loaded by dlopen these names bind nobody):
- *   sigaction, signal   for our signal the program sees and sets its own disposition, which gets every signal
- *                       that is not ours; all other signals pass through;
- *   pthread_create      a new thread is known from its first instruction.
- * Around fork: no helper may exist when fork() returns, and our signal is held back from the forking thread
- * (a clone that takes longer than the period would restart for ever). */
+ * Interposed: under preload by name; where the library came by dlopen, by the slots of the modules loaded
+ * then: sigaction, signal   for our signal the program sees and sets its own disposition, which gets every
+ * signal that is not ours; all other signals pass through; pthread_create      a new thread is known from its
+ * first instruction. Around fork: no helper may exist when fork() returns, and our signal is held back from
+ * the forking thread (a clone that takes longer than the period would restart for ever). */
 #include "engine.h"
 
 #include "../os/os.h"
+#include "got.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -190,6 +190,15 @@ static void after_fork_child(void)
     handler_set_self(NULL);
     api_after_fork();
     after_fork();
+}
+
+void guest_redirect(void)
+{
+    static const struct got_patch patches[] = {{"sigaction", (void *)(uintptr_t)sigaction},
+                                               {"signal", (void *)(uintptr_t)signal},
+                                               {"pthread_create", (void *)(uintptr_t)pthread_create}};
+    if (dlsym(RTLD_DEFAULT, "sigaction") != (void *)(uintptr_t)sigaction)
+        got_redirect(patches, 3);
 }
 
 void guest_prepare(void)
