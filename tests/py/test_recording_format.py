@@ -116,7 +116,7 @@ class Reader:
 
     def read_node(self, p):
         parent = len(self.nodes) - p.int()
-        assert 0 <= parent
+        assert parent >= 0
         self.nodes.append((parent, self.frames[p.int()]))
 
     def read_lost(self, p):
