@@ -16,6 +16,7 @@ from glob import glob
 from typing import Dict, List, Optional
 
 FUZZ_SECONDS = 20
+STEP_SECONDS = 1200
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
 
@@ -39,10 +40,9 @@ class Tally:
         print("skipped %s: %s" % (name, why), flush=True)
 
 
-def call(
-    command: List[str], environment: Optional[Dict[str, str]] = None
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+def call(command: List[str], environment: Optional[Dict[str, str]] = None) -> Completed:
+    """Output and status of a command; one that hangs is ended and has failed, with what it said so far."""
+    process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -50,6 +50,13 @@ def call(
         errors="replace",
         env=environment,
     )
+    try:
+        output, _ = process.communicate(timeout=STEP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        output += "\nended after %d s" % STEP_SECONDS
+    return Completed(command, process.returncode, output)
 
 
 def counted(output: str, word: str) -> int:
