@@ -9,7 +9,6 @@
 #include "plumbing.h"
 #include "recording.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { AGGREGATE_LEVELS = 32 };
@@ -46,7 +45,7 @@ static void aggregate_python(struct profiler_recording *recording, const struct 
                 : py_line(recording->minor, code->lines, code->lines_size, code->first_line, frame->unit);
         place.line = line > 0 ? (uint32_t)line : 0;
     } else {
-        place.function = recording_string(recording, "(unnamed code)");
+        place.function = recording->no_name;
     }
     /* Two code objects with one function, file and line are one place: a function defined again and again. */
     uint64_t key = place.address;
@@ -185,7 +184,6 @@ static void aggregate_nodes(struct profiler_recording *recording)
 {
     struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
     const struct recording_frame *frames = ITEMS(recording->frames, struct recording_frame);
-    const struct recording_code *codes = ITEMS(recording->codes, struct recording_code);
     for (size_t i = 1; i < COUNT(recording->nodes, struct recording_node) && !recording->no_memory; i++) {
         const struct recording_frame *frame = &frames[nodes[i].frame];
         uint32_t node = nodes[nodes[i].parent].node;
@@ -193,9 +191,6 @@ static void aggregate_nodes(struct profiler_recording *recording)
             node = aggregate_node(recording, node,
                                   ITEMS(recording->frame_places, uint32_t)[frame->place_first + p]);
         nodes[i].node = node;
-        nodes[i].unnamed =
-            nodes[nodes[i].parent].unnamed ||
-            ((frame->head & FORMAT_FRAME_KIND) == FORMAT_FRAME_PYTHON && !codes[frame->value].named);
     }
 }
 
@@ -211,128 +206,47 @@ static void aggregate_threads(struct profiler_recording *recording)
     }
 }
 
+/* From the file's numbers of nodes and threads to the report's, in place: there may be very many samples. */
+static void aggregate_samples(struct profiler_recording *recording)
+{
+    struct profiler_sample *samples = ITEMS(recording->samples, struct profiler_sample);
+    const struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
+    const uint32_t *threads = ITEMS(recording->thread_map, uint32_t);
+    for (size_t i = 0; i < COUNT(recording->samples, struct profiler_sample); i++) {
+        samples[i].node = nodes[samples[i].node].node;
+        samples[i].thread = threads[samples[i].thread];
+    }
+}
+
+/* Which nodes of the report have a code object without a name in their path. */
+static void aggregate_unnamed(struct profiler_recording *recording)
+{
+    const struct profiler_node *nodes = ITEMS(recording->report_nodes, struct profiler_node);
+    const struct profiler_place *places = ITEMS(recording->places, struct profiler_place);
+    size_t count = COUNT(recording->report_nodes, struct profiler_node);
+    unsigned char *unnamed = buffer_new(&recording->node_unnamed, count);
+    if (unnamed == NULL)
+        recording->no_memory = 1;
+    for (size_t i = 1; unnamed != NULL && i < count; i++)
+        unnamed[i] = unnamed[nodes[i].parent] ||
+                     (places[nodes[i].place].kind == 1 && places[nodes[i].place].file == 0 &&
+                      places[nodes[i].place].function == recording->no_name);
+}
+
 int aggregate_tree(struct profiler_recording *recording)
 {
+    recording->no_name = recording_string(recording, "(unnamed code)");
     intern_init(&recording->place_set, 5);
     intern_init(&recording->node_set, 1);
     if (buffer_new(&recording->report_nodes, sizeof(struct profiler_node)) == NULL)
         return PROFILER_NO_MEMORY;
     aggregate_frames(recording);
     aggregate_nodes(recording);
-    if (!recording->no_memory)
-        aggregate_hide_start(recording);
     aggregate_threads(recording);
-    return recording->no_memory ? PROFILER_NO_MEMORY : aggregate_select(recording, NULL, 0);
-}
-
-/* ---- self numbers ---- */
-
-static int aggregate_selected(const struct profiler_sample *sample, uint32_t tid, const uint64_t *intervals,
-                              uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++, intervals += 3)
-        if (sample->time >= intervals[0] && sample->time < intervals[1] &&
-            (intervals[2] == 0 || intervals[2] == tid))
-            return 1;
-    return count == 0;
-}
-
-struct aggregate_span {
-    uint64_t from, to;
-};
-
-static int aggregate_compare(const void *left, const void *right)
-{
-    const struct aggregate_span *l = left, *r = right;
-    return l->from < r->from ? -1 : l->from > r->from;
-}
-
-/* The time that the intervals cover together, within [0, end]. */
-static uint64_t aggregate_covered(const uint64_t *intervals, uint32_t count, uint64_t end)
-{
-    struct aggregate_span *spans = malloc(count * sizeof *spans);
-    uint64_t covered = 0, reached = 0;
-    if (spans == NULL)
-        return end;
-    for (uint32_t i = 0; i < count; i++) {
-        spans[i].from = intervals[3 * i];
-        spans[i].to = intervals[3 * i + 1] < end ? intervals[3 * i + 1] : end;
-    }
-    qsort(spans, count, sizeof *spans, aggregate_compare);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t from = spans[i].from > reached ? spans[i].from : reached;
-        if (spans[i].to > from) {
-            covered += spans[i].to - from;
-            reached = spans[i].to;
-        }
-    }
-    free(spans);
-    return covered;
-}
-
-static void aggregate_reset(struct profiler_recording *recording)
-{
-    struct profiler_node *nodes = ITEMS(recording->report_nodes, struct profiler_node);
-    for (size_t i = 0; i < COUNT(recording->report_nodes, struct profiler_node); i++)
-        nodes[i] = (struct profiler_node){.parent = nodes[i].parent, .place = nodes[i].place};
-    struct profiler_thread *threads = ITEMS(recording->report_threads, struct profiler_thread);
-    for (size_t i = 0; i < COUNT(recording->report_threads, struct profiler_thread); i++)
-        threads[i].count = threads[i].weight = 0;
-    recording->samples.used = recording->selected_extras.used = 0;
-    recording->total_count = recording->total_weight = recording->unnamed = 0;
-    memset(recording->flag_count, 0, sizeof recording->flag_count);
-}
-
-/* Adds one selected sample to everything that counts it. */
-static void aggregate_sample(struct profiler_recording *recording, const struct profiler_sample *raw,
-                             const struct recording_extra *extra)
-{
-    const struct recording_node *from = &ITEMS(recording->nodes, struct recording_node)[raw->node];
-    struct profiler_node *node = &ITEMS(recording->report_nodes, struct profiler_node)[from->node];
-    struct profiler_sample sample = *raw;
-    sample.node = from->node;
-    sample.thread = ITEMS(recording->thread_map, uint32_t)[raw->thread];
-    struct profiler_thread *thread = &ITEMS(recording->report_threads, struct profiler_thread)[sample.thread];
-    node->count++;
-    node->weight += raw->weight;
-    node->instructions += extra != NULL ? extra->instructions : 0;
-    node->memory = (int64_t)((uint64_t)node->memory + (uint64_t)(extra != NULL ? extra->memory : 0));
-    thread->count++;
-    thread->weight += raw->weight;
-    recording->total_count++;
-    recording->total_weight += raw->weight;
-    recording->unnamed += from->unnamed;
-    for (unsigned bit = 0; bit < 32; bit++)
-        recording->flag_count[bit] += raw->flags >> bit & 1;
-    if (extra != NULL) {
-        struct recording_extra own = *extra;
-        own.sample = COUNT(recording->samples, struct profiler_sample);
-        if (!buffer_add(&recording->selected_extras, &own, sizeof own))
-            recording->no_memory = 1;
-    }
-    if (!buffer_add(&recording->samples, &sample, sizeof sample))
-        recording->no_memory = 1;
-}
-
-int aggregate_select(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count)
-{
-    const struct profiler_sample *raw = ITEMS(recording->raw_samples, struct profiler_sample);
-    const struct recording_extra *extras = ITEMS(recording->extras, struct recording_extra);
-    size_t extra = 0, extra_count = COUNT(recording->extras, struct recording_extra);
-    const struct recording_thread *threads = ITEMS(recording->threads, struct recording_thread);
-    size_t samples = COUNT(recording->raw_samples, struct profiler_sample);
-    uint64_t end = recording->complete;
-    aggregate_reset(recording);
-    for (size_t i = 0; i < samples; i++) {
-        const struct recording_extra *own = NULL;
-        if (extra < extra_count && extras[extra].sample == i)
-            own = &extras[extra++];
-        if (own != NULL && own->instructions != 0)
-            recording->has_instructions = 1;
-        end = raw[i].time > end ? raw[i].time : end;
-        if (aggregate_selected(&raw[i], threads[raw[i].thread].out.tid, intervals, count))
-            aggregate_sample(recording, &raw[i], own);
-    }
-    recording->elapsed = count == 0 ? end : aggregate_covered(intervals, count, end);
-    return recording->no_memory ? PROFILER_NO_MEMORY : 0;
+    if (recording->no_memory)
+        return PROFILER_NO_MEMORY;
+    aggregate_hide_start(recording);
+    aggregate_samples(recording);
+    aggregate_unnamed(recording);
+    return recording->no_memory ? PROFILER_NO_MEMORY : select_samples(recording, NULL, 0);
 }

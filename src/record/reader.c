@@ -177,7 +177,7 @@ static void reader_node(struct profiler_recording *recording, struct varint_read
 
 static void reader_extra(struct profiler_recording *recording, struct varint_reader *in, uint32_t has)
 {
-    struct recording_extra extra = {.sample = COUNT(recording->raw_samples, struct profiler_sample)};
+    struct recording_extra extra = {.sample = COUNT(recording->samples, struct profiler_sample)};
     extra.memory = has & FORMAT_HAS_MEMORY ? varint_get_signed(in) : 0;
     extra.instructions = has & FORMAT_HAS_INSTRUCTIONS ? varint_get(in) : 0;
     struct recording_extra *slot = in->bad ? NULL : reader_new(recording, &recording->extras, sizeof *slot);
@@ -217,7 +217,7 @@ static void reader_sample(struct profiler_recording *recording, struct varint_re
     thread->weight = sample.weight;
     thread->node = sample.node;
     recording->last_thread = number;
-    struct profiler_sample *slot = reader_new(recording, &recording->raw_samples, sizeof *slot);
+    struct profiler_sample *slot = reader_new(recording, &recording->samples, sizeof *slot);
     if (slot != NULL)
         *slot = sample;
 }

@@ -215,17 +215,18 @@ void profiler_recording_close(struct profiler_recording *recording)
     for (size_t i = 0; i < COUNT(recording->text, char *); i++)
         free(blocks[i]);
     struct buffer *const buffers[] = {
-        &recording->scratch,        &recording->text,
-        &recording->strings,        &recording->file_strings,
-        &recording->libraries,      &recording->codes,
-        &recording->frames,         &recording->nodes,
-        &recording->threads,        &recording->extras,
-        &recording->fields,         &recording->counters,
-        &recording->losses,         &recording->raw_samples,
-        &recording->frame_places,   &recording->places,
-        &recording->report_nodes,   &recording->samples,
-        &recording->report_threads, &recording->selected_extras,
-        &recording->thread_map,     &recording->shown,
+        &recording->scratch,         &recording->text,
+        &recording->strings,         &recording->file_strings,
+        &recording->libraries,       &recording->codes,
+        &recording->frames,          &recording->nodes,
+        &recording->threads,         &recording->extras,
+        &recording->fields,          &recording->counters,
+        &recording->losses,          &recording->selected_samples,
+        &recording->node_unnamed,    &recording->frame_places,
+        &recording->places,          &recording->report_nodes,
+        &recording->samples,         &recording->report_threads,
+        &recording->selected_extras, &recording->thread_map,
+        &recording->shown,
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         buffer_free(buffers[i]);
@@ -243,12 +244,12 @@ int profiler_recording_table(struct profiler_recording *recording, struct profil
         .strings = ITEMS(recording->strings, const char *const),
         .places = ITEMS(recording->places, struct profiler_place),
         .nodes = ITEMS(recording->report_nodes, struct profiler_node),
-        .samples = ITEMS(recording->samples, struct profiler_sample),
+        .samples = ITEMS(*select_shown(recording), struct profiler_sample),
         .threads = ITEMS(recording->report_threads, struct profiler_thread),
         .string_count = COUNT(recording->strings, const char *),
         .place_count = COUNT(recording->places, struct profiler_place),
         .node_count = COUNT(recording->report_nodes, struct profiler_node),
-        .sample_count = COUNT(recording->samples, struct profiler_sample),
+        .sample_count = COUNT(*select_shown(recording), struct profiler_sample),
         .thread_count = COUNT(recording->report_threads, struct profiler_thread),
         .total_count = recording->total_count,
         .total_weight = recording->total_weight,
@@ -272,7 +273,7 @@ int profiler_recording_table(struct profiler_recording *recording, struct profil
 
 int profiler_recording_select(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count)
 {
-    int code = aggregate_select(recording, intervals, count);
+    int code = select_samples(recording, intervals, count);
     struct error error;
     if (code == 0)
         return 0;

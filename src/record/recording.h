@@ -34,8 +34,8 @@ struct recording_frame {
 };
 struct recording_node {
     uint32_t parent, frame;
-    uint32_t node;    /* of the report's tree */
-    uint32_t unnamed; /* 1: a code object without a name in the path */
+    uint32_t node; /* of the report's tree */
+    uint32_t zero;
 };
 struct recording_thread {
     struct profiler_thread out;
@@ -73,7 +73,7 @@ struct profiler_recording {
     struct intern string_set;   /* hashes of the strings, same numbers */
     struct buffer file_strings; /* uint32_t: the file's string number to the report's */
     struct buffer libraries, codes, frames, nodes, threads, extras, fields, counters, losses;
-    struct buffer raw_samples; /* struct profiler_sample with the file's node and thread numbers */
+    struct buffer samples; /* struct profiler_sample; with the file's numbers until aggregated */
     uint64_t start, wall, complete, lost, lost_weight;
     uint32_t last_thread;
     uint32_t clean, torn; /* torn: bytes at the end that were left out */
@@ -83,11 +83,12 @@ struct profiler_recording {
     struct profiler_symbolizer *symbolizer;
     int minor; /* of the interpreter; -1 unknown */
     struct buffer frame_places;
-    struct buffer selected_extras; /* struct recording_extra of `samples` */
-    struct buffer places, report_nodes, samples, report_threads, thread_map;
+    struct buffer selected_samples, selected_extras; /* where a selection is in force */
+    struct buffer node_unnamed;                      /* a byte for each node of the report */
+    struct buffer places, report_nodes, report_threads, thread_map;
     struct intern place_set, node_set;
     uint64_t total_count, total_weight, elapsed, unnamed, flag_count[32];
-    uint32_t has_instructions;
+    uint32_t has_instructions, selected, no_name; /* no_name: the string for unnamed code */
     struct buffer shown; /* struct recording_pair: all that profiler_recording_field gives */
 };
 
@@ -98,9 +99,13 @@ struct profiler_recording {
 /* reader.c: decodes the file's bytes; 0 or an error's code. */
 int reader_run(struct profiler_recording *recording, const char *path, struct error *error);
 
-/* aggregate.c: places and tree; then the self numbers of the selected samples. 0 or a code. */
+/* aggregate.c: places and tree, everything selected. 0 or a code. */
 int aggregate_tree(struct profiler_recording *recording);
-int aggregate_select(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count);
+/* select.c: as profiler_recording_select. 0 or a code. */
+int select_samples(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count);
+/* The samples that are selected, and what few of them have. */
+const struct buffer *select_shown(const struct profiler_recording *recording);
+const struct buffer *select_shown_extras(const struct profiler_recording *recording);
 
 /* recording.c: the number of a report string (valid UTF-8 is made of what is not); 0 = "" or no memory. */
 uint32_t recording_string(struct profiler_recording *recording, const char *text);

@@ -84,10 +84,10 @@ static int visible_sum_nodes(struct visible *visible, const struct profiler_reco
 static int visible_sum_samples(struct visible *visible, const struct profiler_recording *recording,
                                const uint32_t *map)
 {
-    const struct profiler_sample *samples = ITEMS(recording->samples, struct profiler_sample);
-    const struct recording_extra *extras = ITEMS(recording->selected_extras, struct recording_extra);
-    size_t extra = 0, extra_count = COUNT(recording->selected_extras, struct recording_extra);
-    for (size_t i = 0; i < COUNT(recording->samples, struct profiler_sample); i++) {
+    const struct profiler_sample *samples = ITEMS(*select_shown(recording), struct profiler_sample);
+    const struct recording_extra *extras = ITEMS(*select_shown_extras(recording), struct recording_extra);
+    size_t extra = 0, extra_count = COUNT(*select_shown_extras(recording), struct recording_extra);
+    for (size_t i = 0; i < COUNT(*select_shown(recording), struct profiler_sample); i++) {
         struct visible_stack sum = {
             .node = visible_leaf(visible, recording, map, samples[i].node),
             .thread = samples[i].thread,

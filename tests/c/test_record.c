@@ -148,6 +148,27 @@ static void selection(void)
     for (uint64_t i = 0; i < table.node_count; i++)
         self += table.nodes[i].count;
     CHECK_EQUAL(self, 10);
+    /* Many spans, unordered, of both kinds, some empty, against the plain rule. */
+    uint64_t many[3 * 60], state = 3;
+    for (int round = 0; round < 50; round++) {
+        for (int i = 0; i < 60; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            many[3 * i] = (state >> 33) % 80 * 500000;
+            many[3 * i + 1] = many[3 * i] + (state >> 50) % 4 * 500000;
+            many[3 * i + 2] = (uint64_t)(round % 3 == 0 ? 0 : 10 + (state >> 40) % 3);
+        }
+        uint32_t count = (uint32_t)(1 + round);
+        uint64_t expected = 0;
+        for (uint64_t ms = 1; ms <= 40; ms++) {
+            int within = 0;
+            for (uint32_t i = 0; i < count; i++)
+                within |= ms * 1000000 >= many[3 * i] && ms * 1000000 < many[3 * i + 1] &&
+                          (many[3 * i + 2] == 0 || many[3 * i + 2] == (ms % 4 ? 11 : 12));
+            expected += (uint64_t)within;
+        }
+        CHECK_EQUAL(profiler_recording_select(recording, many, count), 0);
+        CHECK_EQUAL(table_of(recording).total_count, expected);
+    }
     CHECK_EQUAL(profiler_recording_select(recording, NULL, 0), 0);
     CHECK_EQUAL(table_of(recording).total_count, 40);
     profiler_recording_close(recording);
