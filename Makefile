@@ -10,7 +10,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-pr
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -fno-stack-protector \
               -fno-omit-frame-pointer -ftls-model=initial-exec -Iinclude -Isrc
-LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,--as-needed -Wl,-soname,libplait-profiler.so.1
+LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -Wl,-soname,libplait-profiler.so.1
 
 SOURCES := $(filter-out src/symbols/%,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
@@ -35,7 +35,7 @@ symbols:
 
 $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) include/profiler.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
+	$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
 	    -ldw -ldl -lpthread
 
 $(BUILD)/obj/%.o: src/%.c

@@ -197,8 +197,13 @@ void guest_redirect(void)
     static const struct got_patch patches[] = {{"sigaction", (void *)(uintptr_t)sigaction},
                                                {"signal", (void *)(uintptr_t)signal},
                                                {"pthread_create", (void *)(uintptr_t)pthread_create}};
-    if (dlsym(RTLD_DEFAULT, "sigaction") != (void *)(uintptr_t)sigaction)
+    /* The program's own scope: this library, linked -Bsymbolic, finds itself first in the default one. */
+    void *program = dlopen(NULL, RTLD_LAZY);
+    if (program == NULL)
+        return;
+    if (dlsym(program, "sigaction") != (void *)(uintptr_t)sigaction)
         got_redirect(patches, 3);
+    dlclose(program);
 }
 
 void guest_prepare(void)
