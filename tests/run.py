@@ -40,7 +40,9 @@ class Tally:
         print("skipped %s: %s" % (name, why), flush=True)
 
 
-def call(command: List[str], environment: Optional[Dict[str, str]] = None) -> Completed:
+def call(
+    command: List[str], environment: Optional[Dict[str, str]] = None
+) -> "subprocess.CompletedProcess[str]":
     """Output and status of a command; one that hangs is ended and has failed, with what it said so far."""
     process = subprocess.Popen(
         command,
@@ -56,7 +58,7 @@ def call(command: List[str], environment: Optional[Dict[str, str]] = None) -> Co
         process.kill()
         output, _ = process.communicate()
         output += "\nended after %d s" % STEP_SECONDS
-    return Completed(command, process.returncode, output)
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def counted(output: str, word: str) -> int:
