@@ -281,6 +281,7 @@ int api_start_locked(const struct profiler_options *options, struct error *error
     engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
     engine.reruns = engine.put_off = engine.calls = 0;
     engine.memory_delta = 0;
+    engine.signal_lost = 0;
     engine.resting = engine.ready = 0;
     if (engine.writer != NULL)
         writer_free(engine.writer);
@@ -421,14 +422,23 @@ int profiler_get_state(struct profiler_state *state)
     return 0;
 }
 
+void api_say(const char *text)
+{
+    int fd = engine.errors != NULL ? os_open(engine.errors, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
+    if (fd < 0)
+        return;
+    os_write(fd, text, strlen(text));
+    os_close(fd);
+}
+
 __attribute__((destructor)) static void at_unload(void)
 {
     struct error error;
     if (engine.pid != os_process_id())
         return;
     api_lock();
-    if (engine.status == ENGINE_RUNNING)
-        api_stop_locked(&error);
+    if (engine.status == ENGINE_RUNNING && api_stop_locked(&error) != 0)
+        api_say(error.text);
     profiles_forget_all();
     forget_temporary();
     api_unlock();

@@ -126,10 +126,12 @@ struct engine {
     uint32_t drain_asked, drain_done; /* atomic, the latter with a wake */
     uint32_t ready;                   /* 1 up, 2 failed; atomic, with a wake */
     struct writer *writer;
-    struct error error;                            /* of the helper, once `ready` is 2 or status FAILED */
-    uint64_t helper_time, helper_time_before;      /* ns of CPU: of the present helper, of those before it */
-    uint32_t clocks_off;                           /* 1: no thread ticks (resting) */
-    int restart_timer;                             /* -1 none */
+    struct error error;                       /* of the helper, once `ready` is 2 or status FAILED */
+    uint64_t helper_time, helper_time_before; /* ns of CPU: of the present helper, of those before it */
+    uint32_t clocks_off;                      /* 1: no thread ticks (resting) */
+    int restart_timer;                        /* -1 none */
+    int signal_lost;                          /* 1: the handler is not ours any more; said once */
+    const char *errors; /* preload: file that gets the line when start or stop fails, NULL none */
     uint64_t handler_time, reruns, put_off, calls; /* of threads that have ended */
 };
 
@@ -174,6 +176,8 @@ int api_start_locked(const struct profiler_options *options, struct error *error
 int api_stop_locked(struct error *error);
 /* Everything sampled up to now is in the recording when this returns. */
 void api_drain(void);
+/* Leaves the line in the file that the preloading side named, if it did. */
+void api_say(const char *text);
 int api_fail(const struct error *error); /* keeps it for profiler_error(), returns its code */
 
 /* ---- guest.c: what the program sees of us ---- */

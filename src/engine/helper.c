@@ -313,6 +313,22 @@ static void find_interpreter(void)
     }
 }
 
+/* Loaded late, the library can't stand between the program and its signals: what was set by a call that does
+ * not go through a module's slot is found here. */
+static void check_signal(void)
+{
+    struct {
+        uint64_t handler, flags, restorer, mask;
+    } action;
+    if (engine.signal_lost || os_call4(SYS_rt_sigaction, ENGINE_SIGNAL, 0, &action, 8) < 0 ||
+        action.handler == (uint64_t)(uintptr_t)handler_on_signal)
+        return;
+    engine.signal_lost = 1;
+    writer_field(engine.writer, "note",
+                 "the program took SIGURG for itself: there are no samples from then on (start it with "
+                 "`plait run`, which can share the signal)");
+}
+
 /* ---- the loop ---- */
 
 static void drain(uint64_t now)
@@ -324,6 +340,7 @@ static void drain(uint64_t now)
     static uint64_t counters;
     if (now >= counters || asked != engine.drain_done) {
         counters = now + SECOND_NS;
+        check_signal();
         write_counters();
     }
     writer_flush(engine.writer, now);
@@ -452,11 +469,24 @@ static int begin(void)
     return 0;
 }
 
+static void drop_timers(void)
+{
+    for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
+        struct thread *thread = threads_at(slot);
+        if (thread == NULL || thread->timer < 0)
+            continue;
+        os_call1(SYS_timer_delete, thread->timer);
+        thread->timer = -1;
+    }
+}
+
 static void end(void)
 {
     int detach = (int)__atomic_load_n(&engine.detach, __ATOMIC_ACQUIRE);
     detach_all(detach);
     wait_for_handlers();
+    if (!detach)
+        drop_timers();
     drain(os_now());
     write_counters();
     engine.helper_time_before = engine.helper_time;

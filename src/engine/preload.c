@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* preload.c - the start under LD_PRELOAD. PLAIT_RUN holds the settings, a line each, key=value: output, rate,
  * depth, clock, mode, threads, overwrite, preload (LD_PRELOAD as it was, absent if it was not set), pid (only
- * this process records), errors (a file that gets the line when the start fails), handler (bench: "empty").
+ * this process records), errors (a file that gets the line when start or stop fails), handler (bench:
+ * "empty").
  *
  * The program sees its environment as if plait were not there. A program without Python may be a launcher
  * that executes the real one in the same process (a shell, an interpreter's shim): there, and only in the
@@ -10,7 +11,6 @@
 
 #include "../os/os.h"
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,15 +68,6 @@ static void restore_environment(const struct settings *settings)
         unsetenv("LD_PRELOAD");
 }
 
-static void say(const char *path, const char *text)
-{
-    int fd = path != NULL ? os_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
-    if (fd < 0)
-        return;
-    os_write(fd, text, strlen(text));
-    os_close(fd);
-}
-
 __attribute__((constructor)) static void at_load(void)
 {
     static char text[8192];
@@ -99,6 +90,7 @@ __attribute__((constructor)) static void at_load(void)
     if (!mine)
         return;
     engine.empty_handler = settings.empty;
+    engine.errors = settings.errors;
     if (profiler_start(&settings.options) != 0)
-        say(settings.errors, profiler_error());
+        api_say(profiler_error());
 }

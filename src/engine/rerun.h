@@ -9,7 +9,8 @@ enum rerun { RERUN_NONE, RERUN_AGAIN, RERUN_LEFT, RERUN_RESTARTED };
 
 /* Looks at the interrupted context: RERUN_AGAIN: an interrupted call will run again when the handler returns;
  * RERUN_LEFT: interrupted, but a signal of the program is pending or the call is not known, so it keeps its
- * EINTR; RERUN_RESTARTED: the kernel restarts it by itself; RERUN_NONE: not in a system call. */
+ * EINTR; RERUN_RESTARTED: about to enter the kernel, for the first time or restarted by it; RERUN_NONE: not
+ * in a system call. */
 enum rerun rerun_check(void *context);
 
 /* A signal of the program itself came through our handler, and the program asked for no SA_RESTART: the call

@@ -146,8 +146,8 @@ enum rerun rerun_check(void *argument)
         registers[REG_RIP] -= 2;
         return RERUN_AGAIN;
     }
-    if (place <= 4094 && is_syscall(pc) && LISTED(restartable, (uint64_t)registers[REG_RAX])) {
-        if (wants_eintr(others_pending(context)))
+    if (place <= 4094 && is_syscall(pc)) {
+        if (LISTED(restartable, (uint64_t)registers[REG_RAX]) && wants_eintr(others_pending(context)))
             rerun_refuse(context);
         return RERUN_RESTARTED;
     }
