@@ -65,10 +65,10 @@ static void read_name(struct thread *thread)
     writer_thread(engine.writer, thread->number, thread->tid, thread->name);
 }
 
-/* A one-shot that brings a tick back when the frame chain could not be walked; only 3.11 and 3.12 need it. */
+/* A one-shot that brings a tick back when the frame chain could not be walked; 3.10 to 3.12 need it. */
 static void make_timer(struct thread *thread)
 {
-    if (thread->timer >= 0 || engine.python_state != 1 || engine.python.minor < 11 ||
+    if (thread->timer >= 0 || engine.python_state != 1 || engine.python.minor < 10 ||
         engine.python.minor > 12)
         return;
     struct sigevent event;

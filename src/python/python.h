@@ -83,7 +83,7 @@ struct py_segment {
 enum py_status {
     PY_OK = 0,
     PY_NONE,    /* no interpreter, no thread state, or no frame on it */
-    PY_PUT_OFF, /* pre-check of 3.11 and 3.12: try again some microseconds later */
+    PY_PUT_OFF, /* 3.10 to 3.12, the chain is being relinked: try again some microseconds later */
     PY_TORN,    /* the chain failed its checks; nothing in it is to be believed */
 };
 

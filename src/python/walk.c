@@ -8,8 +8,9 @@
  * and all lists ending together. What fails is PY_TORN and none of it is used;
  *   - odd and right: an entry object without a frame, an instruction one unit before the code, a generator
  *     being entered or left.
- * Limits: a thread that runs a subinterpreter on 3.12 and later shows the frames of its first thread state.
- * Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
+ *   - greenlets have lists of their own; while one switches to another, stack and lists belong to two of
+ * them: PY_TORN or PY_NONE. Limits: a thread that runs a subinterpreter on 3.12 and later shows the frames of
+ * its first thread state. Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
 #include "code.h"
 
 #include <stddef.h>
@@ -19,6 +20,7 @@ enum {
     OWNER_GENERATOR = 1,
     OWNER_ENTRY = 3,      /* from 3.12: no Python frame, but the entry object of an eval activation */
     EVAL_ENTRY = 256,     /* bytes of the eval function in which the entry object may be half built */
+    EVAL_ENTRY_10 = 1024, /* 3.10: in which cframe and frame are linked, one after the other */
     SHIM_DISTANCE = 4096, /* 3.12: entry object and cframe are locals of one C frame */
     THREAD_SPAN = 512,    /* 3.10: the outermost entry object lies within so many bytes of its thread state */
     THREAD_SIZE = 192,    /* bytes of a PyThreadState that the walk reads, at most */
@@ -183,8 +185,14 @@ static uint64_t outer_cframe(struct walk *walk, uint64_t cframe, uint64_t entry,
     uint64_t outer = field(cframe, o->cframe_previous);
     if ((outer & 7) != 0 || !guard_has(walk->guard, outer, 24) || field(outer, o->cframe_current) != previous)
         return 0;
-    int is_root = field(outer, o->cframe_previous) == 0; /* part of the PyThreadState: anywhere */
-    return is_root == (previous == 0) && (is_root || outer > cframe) ? outer : 0;
+    uint64_t next = field(outer, o->cframe_previous);
+    if (previous != 0)
+        return next != 0 && outer > cframe ? outer : 0;
+    /* Both lists must end here: the thread state's own cframe, or a greenlet's, just inside it. */
+    if (next != 0 &&
+        ((next & 7) != 0 || !guard_has(walk->guard, next, 24) || field(next, o->cframe_previous) != 0))
+        return 0;
+    return outer;
 }
 
 /* 3.11: 1 when the frame was entered from C. A generator that passes a throw() on to the one it delegates to
@@ -323,15 +331,11 @@ static enum py_status put_off(struct py_stack *stack, int last_try)
 }
 
 /* 3.10: segments of one activation each, from the innermost: its frame, behind those that only pass a throw()
- * on to it. `empty`: the innermost entry object has no frame. */
-static void build_segments(struct walk *walk, uint32_t empty)
+ * on to it. */
+static void build_segments(struct walk *walk)
 {
     struct py_stack *stack = walk->stack;
     uint32_t count = 0, first = 0;
-    if (empty && stack->segment_capacity > 0) {
-        stack->segments[count].first = 0;
-        stack->segments[count++].count = 0;
-    }
     for (uint32_t i = 0; i < stack->frame_count && count < stack->segment_capacity; i++) {
         if (stack->frames[i].owner == OWNER_GENERATOR)
             continue;
@@ -344,12 +348,14 @@ static void build_segments(struct walk *walk, uint32_t empty)
     stack->cut |= first < walk->frames;
 }
 
-/* 3.10: frames and entry objects are linked and unlinked some instructions apart, so at the innermost end one
- * list may be longer by one. Paired from the outermost end, every frame gets its own entry object; an
- * innermost one without gets the marker 0. */
-static enum py_status pair_markers(struct walk *walk, uint32_t markers, int last_try)
+/* 3.10: gives the entry objects to the frames. On leaving, the cframe goes some instructions before the
+ * frame: the innermost frame then has the marker 0. On entering it comes some instructions before, but a
+ * greenlet has one cframe more than frames, too, at its outer end: near the function's entry the two can't be
+ * told apart. */
+static enum py_status pair_markers(struct walk *walk, uint32_t markers, uint64_t pc, int last_try)
 {
     struct py_stack *stack = walk->stack;
+    uint64_t eval = walk->py->symbols.eval;
     uint32_t active = walk->frames - walk->passing;
     if (walk->objects > STACK_WALK_MAX || markers >= STACK_WALK_MAX)
         active = markers; /* neither outer end is known */
@@ -357,6 +363,8 @@ static enum py_status pair_markers(struct walk *walk, uint32_t markers, int last
         return put_off(stack, last_try); /* entered itself, or entering the one that it delegates to? */
     else if (walk->top_passing)
         active--;
+    if (active < markers && eval != 0 && pc - eval < EVAL_ENTRY_10)
+        return put_off(stack, last_try);
     if (active > markers + 1 || active + 1 < markers)
         return torn(stack, "frames and entry objects disagree");
     if (active > markers && stack->segment_capacity > 0) {
@@ -365,11 +373,11 @@ static enum py_status pair_markers(struct walk *walk, uint32_t markers, int last
             stack->segments[i].marker = stack->segments[i - 1].marker;
         stack->segments[0].marker = 0;
     }
-    build_segments(walk, active < markers);
-    return walk->frames > 0 || markers > 0 ? PY_OK : PY_NONE;
+    build_segments(walk);
+    return walk->frames > 0 ? PY_OK : PY_NONE;
 }
 
-static enum py_status walk_old(struct walk *walk, uint64_t thread, int last_try)
+static enum py_status walk_old(struct walk *walk, uint64_t thread, uint64_t pc, int last_try)
 {
     const struct py_offsets *o = walk->o;
     uint64_t frame = field(thread, o->thread_frame);
@@ -383,7 +391,7 @@ static enum py_status walk_old(struct walk *walk, uint64_t thread, int last_try)
     }
     uint32_t markers;
     why = walk_markers(walk, thread, field(thread, o->thread_cframe), &markers);
-    return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers, last_try);
+    return why != NULL ? torn(walk->stack, why) : pair_markers(walk, markers, pc, last_try);
 }
 
 /* 3.11, 3.12: 1 when the top frame may be half linked. Follows no `previous`. */
@@ -455,7 +463,7 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
     walk.room = stack->frame_capacity;
     if (o->frame_owner >= 0)
         return walk_new(&walk, thread, pc, last_try);
-    return walk_old(&walk, thread, last_try);
+    return walk_old(&walk, thread, pc, last_try);
 }
 
 int py_in_eval(const struct py_runtime *py, uint64_t pc)

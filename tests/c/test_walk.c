@@ -247,6 +247,13 @@ static void test_walk_12(void)
     make_chain_12();
     make_cframe(0, -1, at(world.frames[0])); /* one cframe too few */
     check_torn("frames and entry objects disagree");
+    make_chain_12();
+    make_cframe(1, 2, at(world.frames[1])); /* a greenlet has a cframe of its own below */
+    make_cframe(2, -1, 0);
+    CHECK_EQUAL(walk(), PY_OK);
+    make_cframe(2, 3, 0);
+    make_cframe(3, -1, 0);
+    check_torn("frames and entry objects disagree");
 }
 
 static void test_put_off_12(void)
@@ -334,11 +341,14 @@ static void test_walk_10(void)
     CHECK_EQUAL(walk(), PY_OK);
     for (int i = 0; i < 3; i++)
         check_segment((uint32_t)i, cframe_at(i), (uint32_t)i, 1);
-    make_chain_10(4); /* the innermost is entered: its frame is not linked yet */
+    make_chain_10(4); /* a greenlet: an outermost cframe without a frame */
     CHECK_EQUAL(walk(), PY_OK);
-    check_segment(0, cframe_at(0), 0, 0);
-    for (int i = 1; i < 4; i++)
-        check_segment((uint32_t)i, cframe_at(i), (uint32_t)i - 1, 1);
+    CHECK_EQUAL(stack.segment_count, 3);
+    for (int i = 0; i < 3; i++)
+        check_segment((uint32_t)i, cframe_at(i), (uint32_t)i, 1);
+    py.symbols.eval = 1 << 20; /* or the innermost is entered, its frame not linked yet */
+    CHECK_EQUAL(walk_at((1 << 20) + 200, 0), PY_PUT_OFF);
+    CHECK_EQUAL(walk_at((1 << 20) + 200, 1), PY_TORN);
     make_chain_10(2); /* the innermost is left: its cframe is gone already */
     CHECK_EQUAL(walk(), PY_OK);
     check_segment(0, NULL, 0, 1);
