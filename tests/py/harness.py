@@ -170,7 +170,7 @@ def run(argv, env=None, stdin=None, timeout=300, nobody=False, cwd=None, pass_fd
     """Runs to the end; output as bytes."""
     process = subprocess.run(
         [str(word) for word in argv],
-        env=env,
+        env=dict(os.environ) if env is None else env,
         input=stdin,
         stdin=None if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
