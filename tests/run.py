@@ -17,6 +17,7 @@ from typing import Dict, List, Optional
 
 FUZZ_SECONDS = 20
 STEP_SECONDS = 1200
+_SANITIZER = "detect_leaks=0"  # at exit it finds libFuzzer's own main
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
 
@@ -69,7 +70,7 @@ def counted(output: str, word: str) -> int:
 def run(tally: Tally, name: str, command: List[str], counts: bool = False) -> None:
     """One step: silent when all is well; its output when not. `counts`: it says itself how many passed."""
     start = time.monotonic()
-    done = call(command, dict(os.environ, PYTHONPATH="."))
+    done = call(command, dict(os.environ, PYTHONPATH=".", ASAN_OPTIONS=_SANITIZER))
     output = done.stdout
     bad = done.returncode not in (0, 5)  # 5: pytest found no test
     lines = ["== %s (%.0f s)" % (name, time.monotonic() - start)]
@@ -96,7 +97,8 @@ def fuzzing(tally: Tally, build: str) -> None:
     os.makedirs(os.path.dirname(probe), exist_ok=True)
     with open(probe, "w") as file:
         file.write("int LLVMFuzzerTestOneInput(const char *d, long n) { return n < 0 && d; }\n")
-    flags = ["-g", "-O1", "-fsanitize=fuzzer,address", "-std=c11", "-D_GNU_SOURCE", "-Iinclude", "-Isrc"]
+    flags = ["-g", "-O1", "-fsanitize=fuzzer,address", "-std=c11", "-D_GNU_SOURCE"]
+    flags += ["-Iinclude", "-Isrc", "-Itests/c"]
     if clang is None or call([clang, *flags, "-o", probe[:-2], probe]).returncode != 0:
         tally.skip("fuzzing", "clang with libFuzzer is not here")
         return
