@@ -77,7 +77,7 @@ lint: venv
 	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --cc "$(CC)" --only style
 
 bench: venv all
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
+	@$(VENV_PYTHON) bench/run.py
 
 soak: venv all
 	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
