@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What sampling costs: one process, slices of fixed work alternating three states in random order: off, an empty
-handler on the same clock, full sampling.
+"""What sampling costs: one process, slices of fixed work alternating three states in random order: off, an
+empty handler on the same clock, full sampling.
 
     cost.py [--clock poll] [--rounds 60] [--slice 0.2] [--python EXE] [--what cold,warm]
 
     cold  1 kHz; between ticks the work walks through 8 MB of memory, so that the handler finds cold caches
     warm  10 kHz; small work, caches warm
 
-The stack is 30 mixed frames deep: Python functions under sort keys (Python -> list.sort -> Python). A slice's
-time is the process's CPU time (user and kernel, the helper's included) and its wall time. Printed: the ratio of
-each state to off as the median of rounds and as a sum trimmed by 5 %, each with its spread; and microseconds
+The stack is about 30 mixed frames deep: Python functions under sort keys (Python -> list.sort -> Python). A
+slice is timed by its thread's CPU clock, the process's (the helper's time included) and the wall clock. Printed:
+the ratio of each state to off as the median of rounds [quartiles] and as sums trimmed by 5 %, and microseconds
 per sample above the empty handler. These machines are noisy by a factor of two: trust the ratios.
 """
 
@@ -26,7 +26,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from plait import _library  # noqa: E402
+
 STATES = ("off", "empty", "full")
+# thread: the program's own thread, the handler included; process: the helper too.
+CLOCKS = {"thread": time.thread_time, "process": time.process_time, "wall": time.perf_counter}
 KINDS = {"cold": (1000, 8 << 20), "warm": (10000, 1 << 14)}  # rate, bytes that the work walks through
 
 
@@ -39,7 +43,7 @@ class Work:
         self.view = memoryview(self.memory)
 
     def leaf(self, steps):
-        """Touches a byte of every cache line once and computes a little; in pieces, to be interrupted anywhere."""
+        """Touches a byte of every cache line once and computes a little, in pieces."""
         view, total = self.view, 0
         for _ in range(steps):
             total += sum(view[::64])
@@ -75,43 +79,48 @@ def calibrate(work, seconds):
 # ---- one round: each state once, in random order ----
 
 
+def bench_library(cc="cc"):
+    """The library with one function more (cost_hook.c): a handler that returns at once."""
+    target = ROOT / "build" / "libprofiler-bench.so"
+    archive = ROOT / "build" / "libprofiler.a"
+    subprocess.run(["make", "-s", "build/libprofiler.a"], cwd=str(ROOT), check=True)
+    command = [os.environ.get("CC", cc), "-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-shared", "-Wl,-z,now"]
+    command += [f"-I{ROOT / 'include'}", "-o", str(target), str(ROOT / "bench" / "cost_hook.c")]
+    command += ["-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive", "-lm", "-lpthread", "-ldl"]
+    subprocess.run(command, check=True)
+    return str(target)
+
+
 class Sampler:
     """profiler_start and profiler_stop, full or with the handler that returns at once."""
 
     def __init__(self, clock, rate):
-        from plait import _library
-
-        self.library = _library.load()
+        path = bench_library()
+        self.library = _library.Library(path)
+        self.hook = ctypes.CDLL(path).bench_empty_handler
         self.make_options = lambda: _library.options(rate=rate, clock=clock)
-        self.samples = 0
 
     def start(self, state):
-        if state == "off":
-            return
-        if state == "empty":
-            os.environ["PLAIT_HANDLER"] = "empty"
-        else:
-            os.environ.pop("PLAIT_HANDLER", None)
-        self.library.check(self.library.start(ctypes.byref(self.make_options())))
+        if state != "off":
+            self.hook(int(state == "empty"))
+            self.library.check(self.library.start(ctypes.byref(self.make_options())))
 
     def stop(self, state):
         """Samples of the slice."""
         if state == "off":
             return 0
-        samples = self.library.state()
         self.library.check(self.library.stop())
-        samples = self.library.state()
-        return int(samples.samples)
+        return int(self.library.state().samples)
 
 
 def one_slice(sampler, work, steps, state):
-    """(CPU seconds, wall seconds, samples) of one slice; start and stop are not in it."""
+    """Seconds by each of CLOCKS, and samples, of one slice; start and stop are not in it."""
     sampler.start(state)
     work.slice(max(1, steps // 20))  # the first ticks build tables
-    cpu, wall = time.process_time(), time.perf_counter()
+    begin = [clock() for clock in CLOCKS.values()]
     work.slice(steps)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return cpu, wall, sampler.stop(state)
+    took = [clock() - start for clock, start in zip(CLOCKS.values(), begin)]
+    return took + [sampler.stop(state)]
 
 
 def measure(clock, kind, rounds, seconds, seed=1):
@@ -140,26 +149,21 @@ def quantiles(values):
 
 
 def report(clock, kind, rate, found):
+    seconds = statistics.median(took[-2] for took in found["off"])
+    samples = statistics.median(took[-1] for took in found["full"]) * 20 / 21
     print(
-        f"{kind}: {rate} Hz on {clock}, {len(found['off'])} rounds of {statistics.median(s[1] for s in found['off']):.3f} s"
+        f"{kind}: {rate} Hz on {clock}, {len(found['off'])} rounds of {seconds:.3f} s, {samples:.0f} samples a slice"
     )
-    for column, name in ((0, "CPU "), (1, "wall")):
-        off = [slice_[column] for slice_ in found["off"]]
-        for state in STATES[1:]:
-            here = [slice_[column] for slice_ in found[state]]
-            pairs = [b / a for a, b in zip(off, here)]
-            print(
-                f"  {name} {state:5} / off: median of rounds {quantiles(pairs)}, trimmed sums {trimmed(here) / trimmed(off):.4f}"
-            )
-    samples = statistics.median(slice_[2] for slice_ in found["full"]) * 20 / 21
-    for column, name in ((0, "CPU "), (1, "wall")):
-        extra = [
-            (full[column] - empty[column]) / max(samples, 1) * 1e6
-            for full, empty in zip(found["full"], found["empty"])
-        ]
-        error = statistics.stdev(extra) / len(extra) ** 0.5 * 1.25
+    for column, name in enumerate(CLOCKS):
+        off, empty, full = ([took[column] for took in found[state]] for state in STATES)
+        for state, here in (("empty", empty), ("full", full)):
+            pairs = quantiles([b / a for a, b in zip(off, here)])
+            sums = trimmed(here) / trimmed(off)
+            print(f"  {name:7} {state:5} / off: median of rounds {pairs}, trimmed sums {sums:.4f}")
+        extra = [(b - a) / max(samples, 1) * 1e6 for a, b in zip(empty, full)]
+        error = 1.25 * statistics.stdev(extra) / len(extra) ** 0.5
         print(
-            f"  {name} per sample above the empty handler: median {statistics.median(extra):.2f} us (+- {error:.2f}), {samples:.0f} samples a slice"
+            f"  {name:7} above the empty handler: {statistics.median(extra):.2f} us a sample (+- {error:.2f})"
         )
     sys.stdout.flush()
 
@@ -173,7 +177,7 @@ def main():
     parser.add_argument("--python", default=None)
     options = parser.parse_args()
     if options.python and os.path.realpath(options.python) != os.path.realpath(sys.executable):
-        words = [a for a in sys.argv[1:]]
+        words = sys.argv[1:]
         at = words.index("--python")
         return subprocess.run([options.python, __file__, *words[:at], *words[at + 2 :]]).returncode
     for clock in options.clock.split(","):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""How far the profile's shares are from the truth: programs that time their own parts, on every clock, as root
-and as an ordinary user.
+"""How far the profile's shares are from the truth: programs that time their own parts, on every clock, as
+root and as an ordinary user.
 
     truth.py [--runs 9] [--samples 6000] [--rate 1000] [--clocks ...] [--programs ...] [--users root,nobody]
 
-For each: the total variation distance of every run, the median, and beside it what perfect independent sampling
-with as many samples gives. The exit status is 1 when a median is above --limit (default 1.5 %).
+For each: the total variation distance of every run, the median, and beside it what perfect independent
+sampling with as many samples gives. The exit status is 1 when a median is above --limit (default 1.5 %).
 """
 
 import argparse
@@ -43,12 +43,10 @@ def judge(program, clock, user, options):
     distances = [run[0] for run in runs]
     middle, perfect = statistics.median(distances), statistics.median(run[2] for run in runs)
     good = middle <= options.limit
-    print(
-        f"{'ok ' if good else 'BAD'} {program:8} {clock:6} {user:7} median {middle:6.2%}  perfect {perfect:6.2%}  "
-        f"samples {statistics.median(run[1] for run in runs):.0f}  CPU booked {statistics.median(run[3] for run in runs):.3f}  "
-        f"runs {' '.join(f'{distance:.2%}' for distance in sorted(distances))}",
-        flush=True,
-    )
+    count, booked = statistics.median(run[1] for run in runs), statistics.median(run[3] for run in runs)
+    each = " ".join(f"{distance:.2%}" for distance in sorted(distances))
+    print(f"{'ok ' if good else 'BAD'} {program:8} {clock:6} {user:7} median {middle:6.2%}", end="  ")
+    print(f"perfect {perfect:6.2%}  samples {count:.0f}  CPU booked {booked:.3f}  runs {each}", flush=True)
     return good
 
 
