@@ -159,7 +159,6 @@ static void describe(void)
               engine.python.hex >> 8 & 0xff);
     if (engine.python_state < 0)
         field("note", "%s", engine.python_error.text);
-    field("instructions", "null: this sampler reads no hardware counter");
 }
 
 /* ---- the interpreter ---- */

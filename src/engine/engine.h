@@ -14,6 +14,7 @@
 #include "../python/python.h"
 #include "../record/writer.h"
 #include "clock.h"
+#include "counter.h"
 #include "profiler.h"
 #include <signal.h>
 #include <stddef.h>
@@ -73,6 +74,7 @@ struct thread {
 
     /* clock, helper's but where the clock's file says otherwise */
     struct clock_thread clock;
+    struct counter instructions;
     int timer;       /* one-shot for put-offs, -1 none */
     uint64_t paused; /* its CPU clock when its clock was taken away for a fork, 0 = never */
     uint64_t lost_seen, lost_weight_seen;
@@ -131,6 +133,7 @@ struct engine {
     uint32_t clocks_off;                      /* 1: no thread ticks (resting) */
     int restart_timer;                        /* -1 none */
     int signal_lost;                          /* 1: the handler is not ours any more; said once */
+    int counting;                             /* 1: threads count instructions */
     const char *errors; /* preload: file that gets the line when start or stop fails, NULL none */
     uint64_t handler_time, reruns, put_off, calls; /* of threads that have ended */
 };

@@ -260,7 +260,7 @@ static void record(struct thread *thread, const struct stacks *stacks, uint32_t 
     sample->memory = 0;
     if (__atomic_load_n(&engine.memory_delta, __ATOMIC_RELAXED) != 0)
         sample->memory = __atomic_exchange_n(&engine.memory_delta, 0, __ATOMIC_RELAXED);
-    sample->instructions = 0;
+    sample->instructions = counter_delta(&thread->instructions);
     ring_commit(&thread->ring, &sample->record,
                 (uint32_t)(sizeof(struct sample) + sample->count * sizeof(struct frame)));
 }

@@ -97,6 +97,8 @@ static void attach_thread(struct thread *thread)
     if (thread->paused != 0 && cpu > (int64_t)thread->paused)
         __atomic_fetch_add(&thread->owed, (uint64_t)cpu - thread->paused, __ATOMIC_RELAXED);
     thread->paused = 0;
+    if (engine.counting && thread->instructions.fd < 0)
+        counter_attach(&thread->instructions, thread->tid);
     make_timer(thread);
     read_name(thread);
 }
@@ -111,6 +113,16 @@ static void attach_all(void)
     }
 }
 
+/* Nobody reads the thread's mapped pages any more: 1, or 0 where its handler is stuck (stopped, out of CPU).
+ */
+static int is_idle(const struct thread *thread)
+{
+    uint64_t patience = os_now() + 2000000;
+    while (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
+        os_wait(NULL, 0, os_now() + 50000);
+    return !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST);
+}
+
 static void detach_all(int keep_time)
 {
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
@@ -121,6 +133,7 @@ static void detach_all(int keep_time)
         int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : 0;
         thread->paused = cpu > 0 ? (uint64_t)cpu : 0;
         engine.clock->detach(thread);
+        counter_detach(&thread->instructions, is_idle(thread));
         thread->clock.attached = 0;
     }
 }
@@ -189,6 +202,7 @@ static void drain_thread(struct thread *thread, const struct libs *libs)
 static void bury(struct thread *thread)
 {
     engine.clock->detach(thread);
+    counter_detach(&thread->instructions, 1);
     if (thread->timer >= 0)
         os_call1(SYS_timer_delete, thread->timer);
     thread->timer = -1;
@@ -352,11 +366,10 @@ static void drain(uint64_t now)
 
 static void wait_for_handlers(void)
 {
-    uint64_t patience = os_now() + 2000000;
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
-        struct thread *thread = threads_at(slot);
-        while (thread && __atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
-            os_wait(NULL, 0, os_now() + 50000);
+        const struct thread *thread = threads_at(slot);
+        if (thread != NULL)
+            is_idle(thread);
     }
 }
 
@@ -440,6 +453,13 @@ static int open_recording(void)
         return code;
     }
     writer_field(engine.writer, "clock", engine.clock->name);
+    int counter = counter_probe();
+    struct error error;
+    engine.counting = counter == 0;
+    if (!engine.counting)
+        error_set(&error, PROFILER_SYSTEM, -counter,
+                  "no hardware counter can be read here: perf_event_open of instructions");
+    writer_field(engine.writer, "instructions", engine.counting ? "counted" : error.text);
     if (engine.clock->note[0] != 0)
         writer_field(engine.writer, "note", engine.clock->note);
     turn.libraries = 0;
