@@ -138,7 +138,9 @@ class Checker:
             changes += bool(above and successors(above.function)[frame.function])
             above, run = frame, []
         if above is None:
-            return "no Python frame"
+            # A thread's outermost frame just entered or just left: its C entry stands alone.
+            ways = {entry_of(native) for native in run} - {None}
+            return None if not is_main_thread and ways <= {"thread"} else "no Python frame"
         self.depths[changes] += 1
         return self.check_leaf(above, run)
 

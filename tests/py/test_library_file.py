@@ -20,22 +20,17 @@ HANDLER_OBJECTS = [
 # Objects whose code runs in the raw helper thread, which has no libc state.
 HELPER_OBJECTS = ["engine/helper*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
 
-# libc functions that are pure: they touch their arguments only. memcpy and its like are bound at load (-z now).
-PURE = {"memcpy", "memset", "memmove", "memcmp", "strlen", "_GLOBAL_OFFSET_TABLE_"}
-# Not in the handler or helper: functions of the same objects that run at start or at report time. Each is named
-# here with the object that may import it.
+# libc functions that are pure: they touch their arguments only. All are bound at load (-z now).
+PURE = {"memcpy", "memset", "memmove", "memcmp", "memchr", "strlen", "strcmp", "_GLOBAL_OFFSET_TABLE_"}
+# Functions of the same objects that run at start (py_attach) and never in handler or helper, each by its object.
 OUTSIDE = {
-    "python/attach.o": {
-        "pthread_key_create",
-        "pthread_key_delete",
-        "pthread_setspecific",
-        "pthread_self",
-        "dlsym",
-    },
+    "python/attach.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "pthread_self"}
+    | {"dlsym", "snprintf"},
+    "python/eval.o": {"dl_iterate_phdr"},
 }
 OURS = re.compile(
-    r"(os|ring|varint|checksum|error|libs|cfi|unwind|py|guard|offsets|braid|writer|intern|engine|handler|helper|clock"
-    r"|threads|guest|rerun|profiles|api|hooks|process|arena|elf|code|line|walk|rule|fork)(_\w+)?$"
+    r"(os|ring|varint|checksum|error|libs|maps|elf|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
+    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork)(_\w+)?$"
 )
 
 EXPORTS = re.compile(r"profiler_\w+$|pthread_create$|sigaction$|signal$")

@@ -63,6 +63,12 @@ def test_checker_refuses(spoil):
     assert checker.check(spoil(path_to_sort(checker))) is not None
 
 
+def test_checker_takes_a_thread_whose_python_just_began_or_ended():
+    checker, start = Checker(NEST), [native("start_thread", "libc.so.6"), native("nest_thread_main", "nest.so")]
+    assert checker.check([*start, native("_PyEval_EvalFrameDefault")], is_main_thread=False) is None
+    assert checker.check([*start, native("list_sort_impl")], is_main_thread=False)
+
+
 def test_checker_counts_degraded_samples_apart():
     checker = Checker(NEST)
     path = tuple(path_to_sort(checker))
