@@ -135,7 +135,7 @@ def waits_lines(result):
 
 def test_no_interrupted_wait_is_seen(clock):
     """No EINTR of ours at 10 kHz, in each kind of wait; the samples show that there were ticks."""
-    done = harness.profile([harness.build("waits"), 400], rate=10000, clock=clock)
+    done = harness.profile([harness.build("waits"), 150], rate=10000, clock=clock)
     lines = waits_lines(done.result)
     print(lines, done.totals)
     assert len(lines) == 17
@@ -155,5 +155,5 @@ def test_own_signals_still_interrupt(clock):
 
 
 def test_no_interrupted_wait_is_seen_by_an_ordinary_user(nobody):
-    done = harness.profile([harness.build("waits"), 150], rate=10000, nobody=True)
+    done = harness.profile([harness.build("waits"), 60], rate=10000, nobody=True)
     assert {name: rest[1:] for name, rest in waits_lines(done.result).items() if any(rest[1:])} == {}

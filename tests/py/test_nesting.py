@@ -64,7 +64,10 @@ def test_checker_refuses(spoil):
 
 
 def test_checker_takes_a_thread_whose_python_just_began_or_ended():
-    checker, start = Checker(NEST), [native("start_thread", "libc.so.6"), native("nest_thread_main", "nest.so")]
+    checker, start = (
+        Checker(NEST),
+        [native("start_thread", "libc.so.6"), native("nest_thread_main", "nest.so")],
+    )
     assert checker.check([*start, native("_PyEval_EvalFrameDefault")], is_main_thread=False) is None
     assert checker.check([*start, native("list_sort_impl")], is_main_thread=False)
 
@@ -84,7 +87,7 @@ def test_checker_counts_degraded_samples_apart():
     assert len(checker.wrong) == 1
 
 
-def nest(python, clock, rate, least, seconds=1.2, nobody=False):
+def nest(python, clock, rate, least, seconds=0.9, nobody=False):
     """Profiles nest.py, more than once if one run gives too few samples, and judges every sample."""
     helper = harness.build("nest", shared=True)
     checker = Checker(NEST, symbols_known=harness.has_symbols(python))
@@ -109,6 +112,8 @@ def test_every_sample_is_a_path(python, tried, library):
     refused = harness.clock_refused(tried)
     if refused:
         pytest.skip(refused)
+    if tried == "posix" and harness.minor(python) not in (8, 11, 13):
+        pytest.skip("the posix clock runs on a choice of the interpreters")
     # Timers of the posix clock tick at the kernel's HZ: fewer samples in the same time.
     rate, least = (1000, 100) if tried == "posix" else (10000, 2000)
     nest(harness.PYTHONS[python], tried, rate, least)
