@@ -93,7 +93,7 @@ class Checker:
         return frame.kind == "python" and os.path.basename(frame.file) == self.source
 
     def inside(self, frames):
-        return any(self.is_ours(frame) and frame.function != "<module>" for frame in frames)
+        return any(self.is_ours(frame) and not frame.function.startswith("<") for frame in frames)
 
     def check_recording(self, samples, main_thread):
         """All samples of a recording. Outside of main() only the interpreter's start and end may lie."""
