@@ -111,12 +111,11 @@ static void aggregate_native(struct profiler_recording *recording, struct record
     }
 }
 
-static void aggregate_cut(struct profiler_recording *recording, const struct recording_frame *frame)
+/* Without their number: a recursion that is cut at many depths is one path. */
+static void aggregate_cut(struct profiler_recording *recording)
 {
-    char name[64];
-    snprintf(name, sizeof name, "... %llu frames cut ...", (unsigned long long)frame->value);
     struct profiler_place place = {
-        .kind = 2, .library = UINT32_MAX, .function = recording_string(recording, name)};
+        .kind = 2, .library = UINT32_MAX, .function = recording_string(recording, "... frames cut ...")};
     aggregate_place(recording, &place);
 }
 
@@ -131,7 +130,7 @@ static void aggregate_frames(struct profiler_recording *recording)
         else if (kind == FORMAT_FRAME_NATIVE)
             aggregate_native(recording, &frames[i]);
         else
-            aggregate_cut(recording, &frames[i]);
+            aggregate_cut(recording);
         frames[i].place_first = (uint32_t)first;
         frames[i].place_count = (uint32_t)(COUNT(recording->frame_places, uint32_t) - first);
     }

@@ -5,9 +5,6 @@
 #include "visible.h"
 #include <string.h>
 
-static const char json_no_instructions[] =
-    "not counted: this machine or this run has no hardware instruction counter";
-
 static void json_frame(struct output *out, const struct profiler_recording *recording,
                        const struct profiler_place *place)
 {
@@ -92,7 +89,7 @@ static void json_head(struct output *out, struct profiler_recording *recording)
     output_number(out, recording->lost);
     if (!recording->has_instructions) {
         output_text(out, ", \"instructions_note\": ");
-        output_json(out, json_no_instructions);
+        output_json(out, recording_no_instructions(recording));
     }
     output_text(out, ",\n\"recording\": {");
     json_fields(out, recording, 0);

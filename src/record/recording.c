@@ -174,6 +174,15 @@ int profiler_recording_field(struct profiler_recording *recording, uint32_t inde
     return 1;
 }
 
+const char *recording_no_instructions(struct profiler_recording *recording)
+{
+    const char *key, *value;
+    for (uint32_t i = 0; profiler_recording_field(recording, i, &key, &value); i++)
+        if (strcmp(key, "instructions") == 0)
+            return strcmp(value, "counted") == 0 ? "counted, but none in these samples" : value;
+    return "not counted: the recording does not say why";
+}
+
 /* ---- open, close, table ---- */
 
 static int recording_fill(struct profiler_recording *recording, const char *path, struct error *error)

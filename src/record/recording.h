@@ -112,5 +112,7 @@ uint32_t recording_string(struct profiler_recording *recording, const char *text
 uint32_t recording_string_of(struct profiler_recording *recording, const void *bytes, size_t size,
                              uint32_t kind);
 const char *recording_text(const struct profiler_recording *recording, uint32_t number);
+/* Why no sample has instructions, where none has: what the recording says, or that it says nothing. */
+const char *recording_no_instructions(struct profiler_recording *recording);
 
 #endif

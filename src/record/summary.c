@@ -69,8 +69,11 @@ static void summary_head(struct output *out, struct profiler_recording *recordin
     output_text(out, " seconds\nThreads: ");
     output_number(out, COUNT(recording->report_threads, struct profiler_thread));
     output_text(out, "\n");
-    if (!recording->has_instructions)
-        output_text(out, "Instructions: not counted (no hardware counter here)\n");
+    if (!recording->has_instructions) {
+        output_text(out, "Instructions: ");
+        summary_name(out, recording_no_instructions(recording));
+        output_text(out, "\n");
+    }
     for (uint32_t i = 0; profiler_recording_field(recording, i, &key, &value); i++) {
         if (strcmp(key, "note") == 0) {
             output_text(out, "Note: ");

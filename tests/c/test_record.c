@@ -347,7 +347,7 @@ static void cut_stacks(void)
         for (uint32_t i = 0; i < 5; i++, node = table.nodes[node].parent) {
             static const char *const names[] = {"0x10", "0x11", "0x12", "0x13"};
             CHECK_STRING(name_of(&table, node),
-                         i == cut_at ? "... 912 frames cut ..." : names[i - (i > cut_at)]);
+                         i == cut_at ? "... frames cut ..." : names[i - (i > cut_at)]);
         }
         CHECK_EQUAL(node, 0);
     }

@@ -120,7 +120,7 @@ static void json(void)
     const char *end = json_space(json_value(text));
     CHECK(end != NULL && *end == '\0');
     has("{\"version\": 1, \"elapsed_seconds\": 0.041000000, \"total_samples\": 40,");
-    has("\"instructions_note\": ");
+    has("\"instructions_note\": \"not counted: the recording does not say why\"");
     has("\"clock\": \"poll\"");
     has("{\"count\": 20, \"instructions\": null, \"memory_delta\": 0, \"weight\": 20000000, \"thread\": "
         "{\"tid\": 11, \"name\": \"main\"}, \"frames\": [{\"addr\": \"0x123\", \"symbol\": "
@@ -184,6 +184,7 @@ static void hostile_names(void)
     struct writer *writer = writer_new();
     CHECK_EQUAL(writer_open(writer, in_folder("bad.plait"), 1, START, NULL, &error), 0);
     writer_field(writer, "argv", "bytes \xff\xfe \"quoted\" \\ \x01");
+    writer_field(writer, "instructions", "no counter\there");
     writer_field(writer, "note", "one");
     writer_field(writer, "note", "two");
     writer_field(writer, "late", "no");
@@ -205,6 +206,7 @@ static void hostile_names(void)
     has("\"symbol\": \"<lambda>;\\u000a\\\"\\\\\\u007f\xc3\xa9\"");
     has("\"notes\": [\"one\", \"two\"]");
     has("\"late\": \"yes\"");
+    has("\"instructions_note\": \"no counter\\u0009here\"");
     CHECK_EQUAL(count_of("\"late\""), 1);
     has("bytes \xef\xbf\xbd\xef\xbf\xbd \\\"quoted\\\" \\\\ \\u0001");
     CHECK_EQUAL(profiler_recording_folded(recording, in_folder("out.folded"), 0), 0);
@@ -213,6 +215,7 @@ static void hostile_names(void)
     CHECK_EQUAL(profiler_recording_summary(recording, in_folder("out.txt")), 0);
     load("out.txt");
     has("<lambda>; \"\\ \xc3\xa9 (a;b .py:1)\n");
+    has("\nInstructions: no counter here\n");
     profiler_recording_close(recording);
 }
 
