@@ -31,10 +31,10 @@ def main(folder: str, packages: List[str]) -> int:
     try:
         import ensurepip  # noqa: F401
 
-        venv.create(folder, with_pip=True)
+        venv.create(folder, symlinks=True, with_pip=True)
         pip = [python, "-m", "pip"]
     except ImportError:
-        venv.create(folder, with_pip=False)
+        venv.create(folder, symlinks=True, with_pip=False)
         pip = [python, fetch_pip(folder)]
     except subprocess.CalledProcessError as error:
         print("plait: can't make %s: %s" % (folder, error), file=sys.stderr)
