@@ -2,8 +2,9 @@
 """`plait run`: starts the program itself, as a child, with the library preloaded, and reports at its end.
 
 The child is what the user typed: nothing of plait is imported into it. It gets LD_PRELOAD and PLAIT_RUN; the
-library's constructor takes both out of the environment before the program sees it. plait forwards signals
-sent to it alone and ends as the program ended: same exit code, or killed by the same signal.
+library's constructor takes both out of the environment before the program sees it; only a launcher, which
+becomes the program that is meant, keeps them (preload.c). plait forwards signals sent to it alone and ends as
+the program ended: same exit code, or killed by the same signal.
 """
 
 import argparse
@@ -23,9 +24,6 @@ HELP = "profile a program: plait run [OPTIONS] script.py ARGS | -m MODULE ARGS |
 _WITH_VALUE = {"-o", "--output", "-r", "--rate", "-d", "--depth", "--clock", "--python"}
 _FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "IO", "PWR")
 _PYTHON_ENDINGS = (".py", ".pyw", ".pyc", ".pyz")
-# Programs that set something up and then execute another in the same process.
-_LAUNCHERS = {"env", "nice", "nohup", "setsid", "stdbuf", "taskset", "numactl", "chrt", "ionice", "setpriv"}
-_LAUNCHERS |= {"sh", "dash", "bash", "zsh"}
 _SETTINGS_MAX = 8000  # the library reads no more
 _SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it, the child included
 
@@ -185,8 +183,7 @@ def record(command: List[str], output: str, settings: Dict[str, str]) -> Tuple[i
     try:
         given = {"output": output, "mode": "cpu", "overwrite": "1", "errors": workshop.errors}
         given.update(settings)
-        if is_launcher(command[0]):
-            given["pid"] = ""  # the child fills in its own
+        given["pid"] = ""  # the child fills in its own
         status = execute(command, environment(workshop.library, given))
         if os.path.exists(output):
             return status, ""
@@ -195,17 +192,6 @@ def record(command: List[str], output: str, settings: Dict[str, str]) -> Tuple[i
         )
     finally:
         workshop.close()
-
-
-def is_launcher(path: str) -> bool:
-    """Whether the program is likely to replace itself by the one that is meant."""
-    if os.path.basename(path) in _LAUNCHERS:
-        return True
-    try:
-        with open(path, "rb") as file:
-            return file.read(2) == b"#!"
-    except OSError:
-        return False
 
 
 def environment(library: str, settings: Dict[str, str]) -> Dict[str, str]:
@@ -248,8 +234,7 @@ def start(command: List[str], variables: Dict[str, str], mask: Set[int], disposi
             if disposition == signal.SIG_IGN:
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            if "\npid=" in variables["PLAIT_RUN"]:
-                variables["PLAIT_RUN"] = variables["PLAIT_RUN"].replace("\npid=", "\npid=%d" % os.getpid())
+            variables["PLAIT_RUN"] = variables["PLAIT_RUN"].replace("\npid=", "\npid=%d" % os.getpid())
             os.execve(command[0], command, variables)
         except OSError as error:
             os.write(writer, b"%d" % (error.errno or 0))

@@ -4,15 +4,15 @@
  * this process records), errors (a file that gets the line when start or stop fails), handler (bench:
  * "empty").
  *
- * The program sees its environment as if plait were not there. A program without Python may be a launcher
- * that executes the real one in the same process (a shell, an interpreter's shim): there, and only in the
- * process that was asked for, the two variables stay. */
+ * The program sees its environment as if plait were not there. Only a launcher, which executes the program
+ * that is meant in its own process (a shell, env, an interpreter's shim, which is a shell's script), keeps
+ * the two variables, and only in the process that was asked for. Launchers are known by name. */
 #include "engine.h"
 
 #include "../os/os.h"
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct settings {
     struct profiler_options options;
@@ -59,6 +59,21 @@ static void apply(struct settings *settings, const char *key, const char *value)
         settings->empty = strcmp(value, "empty") == 0;
 }
 
+static int is_launcher(void)
+{
+    static const char *const names[] = {"sh",        "bash", "dash",   "zsh",     "ksh",     "busybox",
+                                        "coreutils", "env",  "nice",   "nohup",   "setsid",  "stdbuf",
+                                        "taskset",   "chrt", "ionice", "setpriv", "prlimit", "numactl"};
+    char path[4096];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[size > 0 ? size : 0] = 0;
+    const char *slash = strrchr(path, '/');
+    for (size_t i = 0; slash != NULL && i < sizeof names / sizeof *names; i++)
+        if (strcmp(slash + 1, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
 static void restore_environment(const struct settings *settings)
 {
     unsetenv("PLAIT_RUN");
@@ -85,7 +100,7 @@ __attribute__((constructor)) static void at_load(void)
         apply(&settings, line, value);
     }
     int mine = settings.pid == 0 || settings.pid == os_process_id();
-    if (!mine || settings.pid == 0 || dlsym(RTLD_DEFAULT, "Py_GetVersion") != NULL)
+    if (!mine || settings.pid == 0 || !is_launcher())
         restore_environment(&settings);
     if (!mine)
         return;

@@ -135,6 +135,16 @@ def test_a_launcher_is_followed_to_the_program_it_becomes(script, tmp_path):
     assert run.stdout.strip() == "None None"
 
 
+@pytest.mark.parametrize(
+    "words", [["printenv"], ["env", "sh", "-c", "exec printenv"], ["sh", "-c", "printenv; :"]], ids=" ".join
+)
+def test_a_program_without_python_sees_its_own_environment(tmp_path, words):
+    run = plait("run", "-q", "--", *words, folder=tmp_path)
+    alone = subprocess.run(words, cwd=str(tmp_path), env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == alone.returncode == 0
+    assert sorted(run.stdout.split("\n")) == sorted(alone.stdout.split("\n"))
+
+
 def stacks(folder):
     done = plait("report", "a.plait", "-f", "json", folder=folder)
     assert done.returncode == 0, done.stderr
