@@ -45,7 +45,7 @@ def _open_symbolizer(library: _library.Library) -> Tuple[Any, str]:
             reason = "no memory for libdw"
         except OSError as error:
             reason = str(error)
-    return library.symbolizer_elf(), "native names from symbol tables only: no lines (%s)" % reason
+    return library.symbolizer_elf(), reason  # that symbol tables alone have no lines is a note of its own
 
 
 def _text(value: Optional[bytes]) -> str:

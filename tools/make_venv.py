@@ -6,6 +6,7 @@ which Python runs as it is. Does nothing when the folder already holds these pac
 """
 
 import html
+import importlib.util
 import os
 import re
 import subprocess
@@ -28,15 +29,11 @@ def main(folder: str, packages: List[str]) -> int:
         with open(stamp) as file:
             if file.read() == wanted:
                 return 0
+    with_pip = importlib.util.find_spec("ensurepip") is not None
     try:
-        import ensurepip  # noqa: F401
-
-        venv.create(folder, symlinks=True, with_pip=True)
-        pip = [python, "-m", "pip"]
-    except ImportError:
-        venv.create(folder, symlinks=True, with_pip=False)
-        pip = [python, fetch_pip(folder)]
-    except subprocess.CalledProcessError as error:
+        venv.create(folder, symlinks=True, with_pip=with_pip)
+        pip = [python, "-m", "pip"] if with_pip else [python, fetch_pip(folder)]
+    except (subprocess.CalledProcessError, OSError) as error:
         print("plait: can't make %s: %s" % (folder, error), file=sys.stderr)
         return 1
     command = pip + ["install", "--quiet", "--disable-pip-version-check"] + packages

@@ -346,8 +346,7 @@ static void cut_stacks(void)
         uint32_t node = table.samples[cut_at].node;
         for (uint32_t i = 0; i < 5; i++, node = table.nodes[node].parent) {
             static const char *const names[] = {"0x10", "0x11", "0x12", "0x13"};
-            CHECK_STRING(name_of(&table, node),
-                         i == cut_at ? "... frames cut ..." : names[i - (i > cut_at)]);
+            CHECK_STRING(name_of(&table, node), i == cut_at ? "... frames cut ..." : names[i - (i > cut_at)]);
         }
         CHECK_EQUAL(node, 0);
     }
