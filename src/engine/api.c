@@ -28,6 +28,9 @@ static char field_text[8192];
 void api_lock(void)
 {
     pthread_mutex_lock(&mutex);
+    /* A child that came without the fork handlers (_Fork, clone). */
+    if (engine.status != ENGINE_OFF && engine.pid != os_process_id())
+        api_after_fork();
 }
 
 void api_unlock(void)
@@ -222,21 +225,63 @@ static int prepare(struct error *error)
         return error_set(error, PROFILER_NO_MEMORY, ENOMEM, "mmap for the library list");
     if (engine.restart_timer < 0)
         engine.restart_timer = make_restart_timer();
-    guest_take_signal();
     guest_redirect();
-    int result = handler_install();
+    int result = guest_take_signal();
     if (result < 0)
         return error_set(error, PROFILER_SYSTEM, -result, "sigaction for SIGURG");
     return 0;
 }
 
-static void forget_temporary(void)
+/* The stopped recording that reports are about: it stays so when the next start fails. */
+static struct {
+    char output[sizeof engine.output];
+    int temporary;
+    uint32_t rate, depth, thread_numbers;
+    uint64_t start, stop;
+    const struct clock_ops *clock;
+    struct writer *writer;
+} last;
+
+static void keep_last(void)
 {
-    if (engine.temporary && engine.output[0] != 0 && engine.pid == os_process_id() &&
-        !profiles_need(engine.output))
-        unlink(engine.output);
-    engine.temporary = 0;
-    engine.output[0] = 0;
+    memcpy(last.output, engine.output, sizeof last.output);
+    last.temporary = engine.temporary;
+    last.rate = engine.rate;
+    last.depth = engine.depth;
+    last.thread_numbers = engine.thread_numbers;
+    last.start = engine.start;
+    last.stop = engine.stop;
+    last.clock = engine.clock;
+    last.writer = engine.writer;
+    engine.writer = NULL;
+}
+
+static void bring_back_last(void)
+{
+    writer_free(engine.writer);
+    memcpy(engine.output, last.output, sizeof last.output);
+    engine.temporary = last.temporary;
+    engine.rate = last.rate;
+    engine.depth = last.depth;
+    engine.thread_numbers = last.thread_numbers;
+    engine.start = last.start;
+    engine.stop = last.stop;
+    engine.clock = last.clock;
+    engine.writer = last.writer;
+    last.writer = NULL;
+}
+
+static void forget_recording(const char *path, int temporary)
+{
+    if (temporary && path[0] != 0 && !profiles_need(path))
+        unlink(path);
+}
+
+static void forget_last(void)
+{
+    forget_recording(last.output, last.temporary);
+    writer_free(last.writer);
+    last.writer = NULL;
 }
 
 static int wait_until_up(struct error *error)
@@ -246,10 +291,40 @@ static int wait_until_up(struct error *error)
         os_wait(&engine.ready, 0, os_now() + 1000000000);
     if (ready == 1)
         return 0;
-    os_join(&engine.helper_tid);
+    helper_join();
     *error = engine.error;
-    __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_RELEASE);
     return error->code;
+}
+
+static int start(const struct profiler_options *o, struct error *error)
+{
+    int code;
+    engine.rate = o->rate != 0 ? o->rate : 1000;
+    engine.depth = o->depth != 0 ? o->depth : STACK_DEPTH_DEFAULT;
+    engine.period = 1000000000ULL / engine.rate;
+    engine.clock = NULL;
+    engine.wanted_clock = o->clock != NULL && strcmp(o->clock, "auto") != 0 ? o->clock : NULL;
+    engine.only_tid = o->threads != NULL && strcmp(o->threads, "current") == 0 ? os_thread_id() : 0;
+    if ((code = set_output(o, error)) != 0 || (code = prepare(error)) != 0)
+        return code;
+    threads_drop_timers();
+    threads_reset();
+    describe();
+    memset(engine.codes, 0, sizeof engine.codes);
+    memset(&engine.error, 0, sizeof engine.error);
+    engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
+    engine.reruns = engine.put_off = engine.calls = 0;
+    engine.memory_delta = 0;
+    engine.signal_lost = 0;
+    engine.resting = engine.ready = engine.scanned = 0;
+    engine.generation++;
+    engine.start = os_now();
+    engine.stop = 0;
+    __atomic_store_n(&engine.status, ENGINE_STARTING, __ATOMIC_SEQ_CST);
+    int result = helper_start();
+    if (result != 0)
+        return error_set(error, PROFILER_SYSTEM, -result, "clone for the helper thread");
+    return wait_until_up(error);
 }
 
 int api_start_locked(const struct profiler_options *options, struct error *error)
@@ -264,50 +339,36 @@ int api_start_locked(const struct profiler_options *options, struct error *error
                          "the profiler is running already; profiler_stop() first, or open a profile");
     if (code != 0)
         return code;
-    forget_temporary();
-    engine.rate = o->rate != 0 ? o->rate : 1000;
-    engine.depth = o->depth != 0 ? o->depth : STACK_DEPTH_DEFAULT;
-    engine.period = 1000000000ULL / engine.rate;
-    engine.clock = NULL;
-    engine.wanted_clock = o->clock != NULL && strcmp(o->clock, "auto") != 0 ? o->clock : NULL;
-    engine.only_tid = o->threads != NULL && strcmp(o->threads, "current") == 0 ? os_thread_id() : 0;
-    if ((code = set_output(o, error)) != 0 || (code = prepare(error)) != 0)
-        return code;
-    threads_reset();
-    describe();
-    memset(engine.codes, 0, sizeof engine.codes);
-    memset(&engine.error, 0, sizeof engine.error);
-    engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
-    engine.reruns = engine.put_off = engine.calls = 0;
-    engine.memory_delta = 0;
-    engine.signal_lost = 0;
-    engine.resting = engine.ready = 0;
-    if (engine.writer != NULL)
-        writer_free(engine.writer);
-    engine.writer = NULL;
-    engine.generation++;
-    engine.start = os_now();
-    engine.stop = 0;
-    __atomic_store_n(&engine.status, ENGINE_STARTING, __ATOMIC_RELEASE);
-    int result = helper_start();
-    if (result != 0) {
-        engine.status = ENGINE_OFF;
-        return error_set(error, PROFILER_SYSTEM, -result, "clone for the helper thread");
+    keep_last();
+    if ((code = start(o, error)) == 0) {
+        forget_last();
+    } else {
+        __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_RELEASE);
+        bring_back_last();
     }
-    return wait_until_up(error);
+    return code;
 }
 
 int api_stop_locked(struct error *error)
 {
-    if (engine.status != ENGINE_RUNNING)
+    if (engine.status != ENGINE_RUNNING && engine.status != ENGINE_FAILED)
         return error_set(error, PROFILER_NOT_RUNNING, 0,
                          "the profiler is not running; profiler_start() first");
     engine.stop = os_now();
-    __atomic_store_n(&engine.status, ENGINE_STOPPING, __ATOMIC_RELEASE);
-    helper_start(); /* there may be none, shortly after a fork */
-    helper_ring();
-    os_join(&engine.helper_tid);
-    __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_RELEASE);
+    uint32_t running = ENGINE_RUNNING;
+    __atomic_compare_exchange_n(&engine.status, &running, ENGINE_STOPPING, 0, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
+    int result = 0;
+    do { /* there may be none, shortly after a fork; it may be one that is just giving up */
+        if (engine.status == ENGINE_STOPPING)
+            result = helper_start();
+        helper_join();
+    } while (result == 0 && engine.status == ENGINE_STOPPING);
+    threads_drop_timers();
+    __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_SEQ_CST);
+    if (result != 0 && engine.error.code == 0)
+        return error_set(error, PROFILER_SYSTEM, -result,
+                         "clone for the helper thread, to end the recording");
     *error = engine.error;
     return error->code;
 }
@@ -318,9 +379,10 @@ void api_drain(void)
         return;
     uint32_t asked = __atomic_add_fetch(&engine.drain_asked, 1, __ATOMIC_ACQ_REL), done;
     uint64_t patience = os_now() + 5000000000ULL;
-    helper_start();
+    helper_restart();
     helper_ring();
-    while ((int32_t)((done = __atomic_load_n(&engine.drain_done, __ATOMIC_ACQUIRE)) - asked) < 0 &&
+    while (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
+           (int32_t)((done = __atomic_load_n(&engine.drain_done, __ATOMIC_ACQUIRE)) - asked) < 0 &&
            os_now() < patience)
         os_wait(&engine.drain_done, done, os_now() + 100000000);
 }
@@ -329,6 +391,8 @@ void api_after_fork(void)
 {
     engine.status = ENGINE_OFF;
     engine.helper_tid = 0;
+    engine.helper_last = 0;
+    engine.detach = 0;
     engine.writer = NULL; /* the parent's; its pages here are a copy nobody writes to */
     engine.libs = NULL;
     engine.restart_timer = -1;
@@ -344,7 +408,9 @@ int profiler_start(const struct profiler_options *options)
     struct error error = {0, 0, ""};
     api_lock();
     int code = api_start_locked(options, &error);
-    if (code != 0)
+    if (code == 0)
+        profiles_leave_running();
+    else
         api_fail(&error);
     api_unlock();
     return code;
@@ -436,9 +502,9 @@ __attribute__((destructor)) static void at_unload(void)
     if (engine.pid != os_process_id())
         return;
     api_lock();
-    if (engine.status == ENGINE_RUNNING && api_stop_locked(&error) != 0)
+    if ((engine.status == ENGINE_RUNNING || engine.status == ENGINE_FAILED) && api_stop_locked(&error) != 0)
         api_say(error.text);
     profiles_forget_all();
-    forget_temporary();
+    forget_recording(engine.output, engine.temporary);
     api_unlock();
 }

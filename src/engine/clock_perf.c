@@ -65,6 +65,22 @@ static int direct_signals(int fd, int tid)
     return (int)result;
 }
 
+/* CPU time that ticks have stood for so far, or will when they come. */
+static uint64_t standing_for(struct thread *thread)
+{
+    return __atomic_load_n(&thread->given, __ATOMIC_RELAXED) +
+           __atomic_load_n(&thread->owed, __ATOMIC_RELAXED) +
+           __atomic_load_n(&thread->carry, __ATOMIC_RELAXED);
+}
+
+/* Overflows of which the handler has not heard yet: their signal is on its way. */
+static uint64_t overflows_waiting(const struct clock_thread *clock)
+{
+    volatile struct perf_event_mmap_page *page = clock->page;
+    return page != NULL ? (page->data_head - __atomic_load_n(&clock->head, __ATOMIC_RELAXED)) / RECORD_BYTES
+                        : 0;
+}
+
 static int attach(struct thread *thread)
 {
     struct clock_thread *clock = &thread->clock;
@@ -76,7 +92,7 @@ static int attach(struct thread *thread)
     clock->page = page < 0 && page > -4096 ? NULL : (volatile void *)page;
     clock->head = 0;
     clock->seen = 0;
-    clock->base = thread->given;
+    clock->base = standing_for(thread);
     __atomic_store_n(&clock->fd, fd, __ATOMIC_RELEASE);
     int result = direct_signals(fd, thread->tid);
     if (result < 0)
@@ -88,17 +104,24 @@ static void detach(struct thread *thread)
 {
     struct clock_thread *clock = &thread->clock;
     volatile void *page = clock->page;
-    if (clock->fd >= 0) {
-        os_call3(SYS_ioctl, clock->fd, PERF_EVENT_IOC_DISABLE, 0);
-        os_close(clock->fd);
-    }
-    __atomic_store_n(&clock->fd, -1, __ATOMIC_RELEASE);
+    int fd = clock->fd;
+    if (fd >= 0)
+        os_call3(SYS_ioctl, fd, PERF_EVENT_IOC_DISABLE, 0);
+    __atomic_store_n(&clock->fd, -1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&clock->page, NULL, __ATOMIC_SEQ_CST);
-    uint64_t patience = os_now() + 2000000;
+    uint64_t patience = os_now() + 2000000, counted = 0;
     while (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
         os_wait(NULL, 0, os_now() + 50000);
-    if (page != NULL && !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST))
+    int idle = !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST);
+    if (page != NULL && idle)
         os_call2(SYS_munmap, page, PAGES * 4096);
+    /* The sampler goes on without this event (a fork): the part of a period that it had begun, and overflows
+     * whose signal is still under way, are owed. */
+    uint64_t given = standing_for(thread) - clock->base;
+    if (idle && fd >= 0 && __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
+        os_read(fd, &counted, sizeof counted) == sizeof counted && counted > given)
+        __atomic_fetch_add(&thread->owed, counted - given, __ATOMIC_RELAXED);
+    os_close(fd);
 }
 
 static uint64_t turn(uint64_t now)
@@ -107,16 +130,21 @@ static uint64_t turn(uint64_t now)
     return UINT64_MAX;
 }
 
-/* What the event counted and no tick has stood for yet, above one period, goes to the thread's next tick. */
+/* What the event counted and no tick stands for, above one period, goes to the thread's next tick. Not while
+ * a handler runs: its weight is in none of the sums. */
 static void settle(struct thread *thread)
 {
     struct clock_thread *clock = &thread->clock;
     uint64_t counted = 0;
     if (clock->fd < 0)
         return;
-    uint64_t given = __atomic_load_n(&thread->given, __ATOMIC_RELAXED) - clock->base +
-                     __atomic_load_n(&thread->owed, __ATOMIC_RELAXED) + thread->carry;
-    if (os_read(clock->fd, &counted, sizeof counted) != sizeof counted || counted < given)
+    uint64_t ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) != 0 ||
+        os_read(clock->fd, &counted, sizeof counted) != sizeof counted)
+        return;
+    uint64_t given = standing_for(thread) - clock->base + overflows_waiting(clock) * event_period();
+    if (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) != 0 || counted < given ||
+        ticks != __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE))
         return;
     if (counted - given > 2 * event_period())
         __atomic_fetch_add(&thread->owed, counted - given - event_period(), __ATOMIC_RELAXED);
@@ -131,7 +159,7 @@ static uint64_t weight(struct thread *thread, const siginfo_t *info)
     if (page != NULL) {
         uint64_t head = page->data_head;
         overflows = (head - clock->head) / RECORD_BYTES;
-        clock->head = head;
+        __atomic_store_n(&clock->head, head, __ATOMIC_RELAXED);
     }
     return overflows * event_period();
 }

@@ -28,15 +28,20 @@ static int attach(struct thread *thread)
     int64_t cpu = os_thread_cpu(thread->tid);
     if (cpu < 0)
         return (int)cpu;
-    thread->clock.seen = thread->clock.base = (uint64_t)cpu;
+    uint64_t owed =
+        __atomic_load_n(&thread->owed, __ATOMIC_RELAXED); /* from before: worth a tick by itself */
+    thread->clock.seen = (uint64_t)cpu;
+    thread->clock.base = (uint64_t)cpu > owed ? (uint64_t)cpu - owed : 0;
     thread->clock.look = 0;
     thread->clock.idle = thread->clock.signalled = 0;
     return 0;
 }
 
+/* For a fork: its time from here on is counted by its next attaching. */
 static void detach(struct thread *thread)
 {
-    (void)thread;
+    if (thread->uncharged != UINT64_MAX && thread->uncharged > thread->clock.seen)
+        __atomic_fetch_add(&thread->owed, thread->uncharged - thread->clock.seen, __ATOMIC_RELAXED);
 }
 
 static int signal_thread(struct thread *thread)

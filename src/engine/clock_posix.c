@@ -41,14 +41,24 @@ static int attach(struct thread *thread)
     long nanoseconds = (long)engine.period;
     struct itimerspec every = {{nanoseconds / 1000000000, nanoseconds % 1000000000},
                                {nanoseconds / 1000000000, nanoseconds % 1000000000}};
-    thread->clock.timer = timer;
-    return (int)os_call4(SYS_timer_settime, timer, 0, &every, 0);
+    long result = os_call4(SYS_timer_settime, timer, 0, &every, 0);
+    if (result < 0)
+        os_call1(SYS_timer_delete, timer);
+    else
+        thread->clock.timer = timer;
+    return (int)result;
 }
 
 static void detach(struct thread *thread)
 {
-    if (thread->clock.timer >= 0)
-        os_call1(SYS_timer_delete, thread->clock.timer);
+    struct itimerspec rest;
+    if (thread->clock.timer < 0)
+        return;
+    /* For a fork: the part of a period that has passed. */
+    if (thread->uncharged != UINT64_MAX && os_call2(SYS_timer_gettime, thread->clock.timer, &rest) == 0 &&
+        (uint64_t)rest.it_value.tv_nsec < engine.period && rest.it_value.tv_sec == 0)
+        __atomic_fetch_add(&thread->owed, engine.period - (uint64_t)rest.it_value.tv_nsec, __ATOMIC_RELAXED);
+    os_call1(SYS_timer_delete, thread->clock.timer);
     thread->clock.timer = -1;
 }
 

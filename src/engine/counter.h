@@ -16,10 +16,11 @@ struct counter {
 /* Helper. 0 when this process can count instructions, else the negative errno of the call that refused;
  * -ENOTSUP when the event opens and can't be read from user space. */
 int counter_probe(void);
-/* Helper: begins and ends counting on the thread `tid`. A thread that can't be counted has none. */
+/* Helper: begins counting on the thread `tid`. A thread that can't be counted has none. */
 void counter_attach(struct counter *counter, int tid);
-/* `unmap`: 1 when no handler can be reading the page; else the page stays until the process ends. */
-void counter_detach(struct counter *counter, int unmap);
+/* Ends it: the page, now out of a later handler's sight, is to be unmapped once none can be reading it. */
+volatile void *counter_hide(struct counter *counter);
+void counter_unmap(volatile void *page);
 
 /* Handler: instructions since the last call for this counter, 0 when it can't be told (no counter, first
  * call, the counter is lent to someone else just now). Async-signal-safe, bounded. */

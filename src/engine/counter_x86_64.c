@@ -55,15 +55,20 @@ void counter_attach(struct counter *counter, int tid)
         __atomic_store_n(&counter->page, (volatile void *)event_map(counter->fd), __ATOMIC_RELEASE);
 }
 
-void counter_detach(struct counter *counter, int unmap)
+volatile void *counter_hide(struct counter *counter)
 {
     volatile void *page = counter->page;
-    __atomic_store_n(&counter->page, NULL, __ATOMIC_RELEASE);
-    if (page != NULL && unmap)
-        os_call2(SYS_munmap, page, PAGE);
+    __atomic_store_n(&counter->page, NULL, __ATOMIC_SEQ_CST);
     if (counter->fd >= 0)
         os_close(counter->fd);
     counter->fd = -1;
+    return page;
+}
+
+void counter_unmap(volatile void *page)
+{
+    if (page != NULL)
+        os_call2(SYS_munmap, page, PAGE);
 }
 
 static uint64_t rdpmc(uint32_t index)
@@ -96,7 +101,7 @@ static int read_page(volatile struct perf_event_mmap_page *page, uint64_t *value
 
 uint64_t counter_delta(struct counter *counter)
 {
-    volatile struct perf_event_mmap_page *page = __atomic_load_n(&counter->page, __ATOMIC_ACQUIRE);
+    volatile struct perf_event_mmap_page *page = __atomic_load_n(&counter->page, __ATOMIC_SEQ_CST);
     uint64_t value;
     if (page == NULL || !read_page(page, &value))
         return 0;

@@ -45,7 +45,7 @@ struct thread {
 
     /* handler */
     uint64_t pointer;                /* its thread pointer; 0 until first met; atomic */
-    uint32_t busy;                   /* 1 while its handler runs; atomic */
+    uint32_t busy;                   /* handlers that run on it; never given away meanwhile; atomic */
     uint32_t in_wait;                /* the last tick met the thread in a system call; atomic */
     uint64_t ticks;                  /* handler runs so far; atomic */
     uint64_t carry;                  /* weight of a tick that was put off */
@@ -75,13 +75,22 @@ struct thread {
     /* clock, helper's but where the clock's file says otherwise */
     struct clock_thread clock;
     struct counter instructions;
-    int timer;       /* one-shot for put-offs, -1 none */
-    uint64_t paused; /* its CPU clock when its clock was taken away for a fork, 0 = never */
+    int timer;          /* one-shot for put-offs, -1 none */
+    uint64_t uncharged; /* its CPU clock before it was attached: at a fork's start, 0 at its birth;
+                           UINT64_MAX = time before the attaching is not ours to count */
     uint64_t lost_seen, lost_weight_seen;
     char name[16];
 };
 
-enum engine_status { ENGINE_OFF, ENGINE_STARTING, ENGINE_RUNNING, ENGINE_STOPPING, ENGINE_FAILED };
+/* STOPPED: the helper has closed the recording; FAILED: it gave up, and a stop will say why. */
+enum engine_status {
+    ENGINE_OFF,
+    ENGINE_STARTING,
+    ENGINE_RUNNING,
+    ENGINE_STOPPING,
+    ENGINE_STOPPED,
+    ENGINE_FAILED
+};
 
 struct engine {
     uint32_t status;     /* enum engine_status, atomic */
@@ -105,7 +114,8 @@ struct engine {
         *threads[ENGINE_THREADS]; /* atomic pointers; memory of a slot is kept for its next thread */
     uint32_t thread_limit;        /* slots used so far; atomic */
     uint32_t thread_numbers;
-    uint32_t fresh; /* a hook added a thread; atomic */
+    uint32_t fresh;   /* a hook added a thread; atomic */
+    uint32_t scanned; /* 1: threads found from now on were born under our clock; atomic */
 
     /* this process */
     int64_t data_offset; /* python.h */
@@ -123,6 +133,7 @@ struct engine {
 
     /* helper */
     uint32_t helper_tid; /* 0 = none; cleared by the kernel */
+    int helper_last;     /* number of the helper that was started last, until it is joined; atomic */
     uint32_t bell;       /* grows to wake the helper; atomic */
     uint32_t detach;     /* the helper shall end and leave everything to be taken up again; atomic */
     uint32_t drain_asked, drain_done; /* atomic, the latter with a wake */
@@ -146,6 +157,8 @@ extern struct engine engine;
 struct thread *threads_claim(void);
 /* The claimed slot now stands for the thread `tid`. */
 void threads_live(struct thread *thread, int tid);
+/* The same on the thread itself, at its start. */
+void threads_begin(struct thread *thread, int tid);
 void threads_release(struct thread *thread);
 /* The slot's thread, or NULL. Async-signal-safe. */
 struct thread *threads_at(uint32_t slot);
@@ -153,6 +166,8 @@ struct thread *threads_at(uint32_t slot);
 void threads_scan(void);
 uint32_t threads_in_task_folder(void);
 void threads_reset(void);
+/* The put-offs' timers of all slots. With the interface's lock held, when no handler runs any more. */
+void threads_drop_timers(void);
 
 /* ---- handler.c ---- */
 
@@ -164,9 +179,16 @@ struct thread *handler_self(void);
 void handler_set_self(struct thread *thread);
 
 /* ---- helper.c ---- */
-int helper_start(void);   /* starts the raw thread; async-signal-safe; 0 or negative errno */
-void helper_ring(void);   /* wakes it */
-void helper_detach(void); /* ends it for a fork: everything flushed, to be taken up by helper_start */
+void helper_main(void *argument); /* the thread */
+
+/* ---- life.c ---- */
+int helper_start(void);    /* with the lock held: starts the raw thread where none is; 0 or negative errno */
+void helper_restart(void); /* the same after a fork, while running; async-signal-safe */
+void helper_ring(void);    /* wakes it */
+void helper_join(void);    /* wakes it, and waits until it has ended, which something must have told it to */
+void helper_detach(void);  /* ends it for a fork: everything flushed; none can start until helper_release */
+void helper_release(void);
+int helper_restart_later(void); /* in 10 ms, by a timer's signal; 0 or negative errno; async-signal-safe */
 
 /* ---- api.c ---- */
 
@@ -190,8 +212,8 @@ void guest_prepare(void);
 /* Where the library was not preloaded: points the modules' slots at the interposers. At each start, since
  * modules come and go. */
 void guest_redirect(void);
-/* The program's disposition of ENGINE_SIGNAL as it was before ours; call right before handler_install. */
-void guest_take_signal(void);
+/* Installs our handler, keeping the program's disposition of ENGINE_SIGNAL as it was before. */
+int guest_take_signal(void);
 
 /* The program's own disposition of ENGINE_SIGNAL gets a signal that is not ours. Async-signal-safe. */
 void guest_pass_on(int signal, siginfo_t *info, void *context);
@@ -200,6 +222,8 @@ int guest_real_sigaction(int signal, const struct sigaction *action, struct siga
 
 /* ---- profiles.c ---- */
 void profiles_after_fork(void);
+/* The sampler was started by profiler_start: it does not rest when the last profile has ended. */
+void profiles_leave_running(void);
 /* 1 while a profile not yet forgotten has its samples in the recording at `path`. With the lock held. */
 int profiles_need(const char *path);
 /* At the end of the process: temporary recordings that were kept for profiles go. With the lock held. */

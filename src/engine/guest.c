@@ -10,18 +10,17 @@
 
 #include "../os/os.h"
 #include "got.h"
+#include "rerun.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
-enum { RESTART_NS = 10 * 1000 * 1000 };
-
 typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
+typedef sighandler_t signal_function(int, sighandler_t);
 typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 /* dlsym gives an object pointer where a function is wanted; POSIX has it work, ISO C needs the detour. */
@@ -33,10 +32,24 @@ static void resolve(const char *name, void *function)
 
 /* ---- the program's disposition of our signal ---- */
 
-/* Two copies, one of them current: the handler reads without a lock. */
+/* Two copies, one of them current: the handler reads without a lock. The lock is held for some instructions,
+ * with every signal blocked, since sigaction may be called by handlers. */
 static struct sigaction guest_action[2];
-static uint32_t guest_current;
-static pthread_mutex_t guest_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t guest_current, guest_held;
+
+static void hold(uint64_t *mask)
+{
+    uint64_t all = ~0ULL;
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, 8);
+    while (__atomic_exchange_n(&guest_held, 1, __ATOMIC_ACQUIRE) != 0)
+        os_call0(SYS_sched_yield);
+}
+
+static void release(const uint64_t *mask)
+{
+    __atomic_store_n(&guest_held, 0, __ATOMIC_RELEASE);
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, 8);
+}
 
 int guest_real_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
 {
@@ -46,32 +59,45 @@ int guest_real_sigaction(int signal, const struct sigaction *action, struct siga
     return real(signal, action, old) < 0 ? -errno : 0;
 }
 
-void guest_take_signal(void)
+static int is_ours(const struct sigaction *action)
 {
-    struct sigaction present;
-    if (guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 &&
-        !((present.sa_flags & SA_SIGINFO) && present.sa_sigaction == handler_on_signal))
-        guest_action[guest_current] = present;
+    return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == handler_on_signal;
 }
 
-static void guest_exchange(const struct sigaction *action, struct sigaction *old)
+static void keep(const struct sigaction *action)
 {
-    pthread_mutex_lock(&guest_mutex);
-    uint32_t current = guest_current;
-    if (old != NULL)
-        *old = guest_action[current];
-    if (action != NULL) {
-        guest_action[current ^ 1] = *action;
-        __atomic_store_n(&guest_current, current ^ 1, __ATOMIC_RELEASE);
+    guest_action[guest_current ^ 1] = *action;
+    __atomic_store_n(&guest_current, guest_current ^ 1, __ATOMIC_RELEASE);
+}
+
+int guest_take_signal(void)
+{
+    struct sigaction present;
+    uint64_t mask;
+    hold(&mask);
+    if (guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && !is_ours(&present))
+        keep(&present);
+    int result = handler_install();
+    release(&mask);
+    return result;
+}
+
+/* 1 when the signal is ours now, so that the program's disposition is the one kept here. */
+static int guest_exchange(const struct sigaction *action, struct sigaction *old)
+{
+    struct sigaction present;
+    uint64_t mask;
+    hold(&mask);
+    int ours = guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && is_ours(&present);
+    if (ours) {
+        struct sigaction before = guest_action[guest_current];
+        if (action != NULL)
+            keep(action);
+        if (old != NULL)
+            *old = before;
     }
-    pthread_mutex_unlock(&guest_mutex);
-}
-
-static int ours_is_installed(void)
-{
-    struct sigaction present;
-    return guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && (present.sa_flags & SA_SIGINFO) &&
-           present.sa_sigaction == handler_on_signal;
+    release(&mask);
+    return ours;
 }
 
 EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigaction *old)
@@ -79,10 +105,8 @@ EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigact
     /* Python asks for every signal while it starts: by then its thread state is in its slot. */
     if (engine.python_state == 1 && __atomic_load_n(&engine.python.slot, __ATOMIC_RELAXED) == 0)
         py_find_slot(&engine.python, (uint64_t)(uintptr_t)__builtin_thread_pointer(), engine.data_offset);
-    if (signal == ENGINE_SIGNAL && ours_is_installed()) {
-        guest_exchange(action, old);
+    if (signal == ENGINE_SIGNAL && guest_exchange(action, old))
         return 0;
-    }
     int result = guest_real_sigaction(signal, action, old);
     if (result == 0)
         return 0;
@@ -92,6 +116,11 @@ EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigact
 
 EXPORTED sighandler_t signal(int number, sighandler_t handler)
 {
+    static signal_function *real; /* knows what siginterrupt() was told */
+    if (real == NULL)
+        resolve("signal", &real);
+    if (number != ENGINE_SIGNAL || handler == SIG_ERR)
+        return real(number, handler);
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
@@ -104,8 +133,12 @@ EXPORTED sighandler_t signal(int number, sighandler_t handler)
 void guest_pass_on(int number, siginfo_t *info, void *context)
 {
     struct sigaction action = guest_action[__atomic_load_n(&guest_current, __ATOMIC_ACQUIRE)];
-    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+        rerun_check(context); /* without us the kernel had dropped it, and nothing were interrupted */
         return;
+    }
+    if (!(action.sa_flags & SA_RESTART))
+        rerun_refuse(context);
     int saved = errno;
     if (action.sa_flags & (int)SA_RESETHAND)
         guest_action[guest_current].sa_handler = SIG_DFL;
@@ -132,7 +165,10 @@ static void *thread_begin(void *argument)
     void *given = thread->argument;
     __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
     handler_set_self(thread);
-    threads_live(thread, os_thread_id());
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
+        !__atomic_load_n(&engine.resting, __ATOMIC_ACQUIRE))
+        thread->uncharged = 0;
+    threads_begin(thread, os_thread_id());
     __atomic_store_n(&engine.fresh, 1, __ATOMIC_RELEASE);
     helper_ring();
     return begin(given);
@@ -178,9 +214,8 @@ static void after_fork(void)
 
 static void after_fork_parent(void)
 {
-    struct itimerspec later = {{0, 0}, {0, RESTART_NS}};
-    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
-        (engine.restart_timer < 0 || os_call4(SYS_timer_settime, engine.restart_timer, 0, &later, 0) < 0))
+    helper_release();
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING && helper_restart_later() < 0)
         helper_start(); /* no timer: better seen by one fork than gone for good */
     after_fork();
 }
@@ -188,6 +223,7 @@ static void after_fork_parent(void)
 static void after_fork_child(void)
 {
     handler_set_self(NULL);
+    guest_held = 0;
     api_after_fork();
     after_fork();
 }

@@ -14,6 +14,7 @@
 #include "../braid.h"
 #include "../os/os.h"
 #include "rerun.h"
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -50,31 +51,71 @@ static void add(uint64_t *word, uint64_t value)
 
 /* ---- whose tick ---- */
 
-/* The thread and the purpose of a signal that is ours, else NULL. */
-static struct thread *thread_of(const siginfo_t *info, unsigned *purpose)
+static int is_self(struct thread *thread)
 {
-    uint64_t value = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
-    *purpose = PURPOSE_TICK;
-    if (info->si_code == SI_QUEUE || info->si_code == SI_TIMER) {
-        if ((value & ENGINE_TAG_MASK) != ENGINE_TAG)
-            return NULL;
-        *purpose = (unsigned)(value >> 16) & 0xff;
-        if (*purpose == PURPOSE_RESTART)
-            return NULL;
-        return threads_at((uint32_t)(value & 0xffff));
-    }
-    if (info->si_code >= POLL_IN && info->si_code <= POLL_HUP && engine.clock == &clock_perf) {
-        struct thread *thread = self_thread;
-        if (thread != NULL && thread->clock.fd == info->si_fd)
+    uint64_t known = load(&thread->pointer), pointer = (uint64_t)(uintptr_t)__builtin_thread_pointer();
+    if (known != 0 || thread->tid != os_thread_id())
+        return known == pointer;
+    __atomic_store_n(&thread->pointer, pointer, __ATOMIC_RELAXED); /* asked once per thread */
+    add(&thread->calls, 1);
+    return 1;
+}
+
+/* 1 when this thread may write to the slot, until leave(). A signal can be late: its slot may be nobody's by
+ * now, or another thread's. `busy` stands before the look at the state, and a slot is not given away while
+ * busy, so one of the two sides sees the other. */
+static int enter(struct thread *thread)
+{
+    __atomic_fetch_add(&thread->busy, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&engine.status, __ATOMIC_SEQ_CST) == ENGINE_RUNNING &&
+        __atomic_load_n(&thread->state, __ATOMIC_SEQ_CST) == THREAD_LIVE && is_self(thread))
+        return 1;
+    __atomic_fetch_sub(&thread->busy, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static void leave(struct thread *thread)
+{
+    __atomic_fetch_sub(&thread->busy, 1, __ATOMIC_RELEASE);
+}
+
+/* An event's signal tells its descriptor, which is one of the helper's. */
+static struct thread *enter_by_event(int fd)
+{
+    struct thread *thread = self_thread;
+    if (thread != NULL && threads_at(thread->slot) == thread &&
+        __atomic_load_n(&thread->clock.fd, __ATOMIC_ACQUIRE) == fd)
+        return enter(thread) ? thread : NULL;
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    for (uint32_t slot = 0; slot < limit; slot++) {
+        thread = threads_at(slot);
+        if (thread != NULL && __atomic_load_n(&thread->clock.fd, __ATOMIC_ACQUIRE) == fd && enter(thread))
             return thread;
-        uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
-        for (uint32_t slot = 0; slot < limit; slot++) {
-            thread = threads_at(slot);
-            if (thread != NULL && thread->clock.fd == info->si_fd && load(&thread->pointer) == 0)
-                return thread;
-        }
     }
     return NULL;
+}
+
+/* The purpose of a signal that is ours, else 0; and the thread whose tick it is, entered, NULL when it came
+ * too late for anybody. */
+static unsigned purpose_of(const siginfo_t *info, struct thread **thread)
+{
+    uint64_t value = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
+    *thread = NULL;
+    if (info->si_code == SI_QUEUE || info->si_code == SI_TIMER) {
+        if ((value & ENGINE_TAG_MASK) != ENGINE_TAG)
+            return 0;
+        unsigned purpose = (unsigned)(value >> 16) & 0xff;
+        struct thread *aimed = purpose == PURPOSE_RESTART ? NULL : threads_at((uint32_t)(value & 0xffff));
+        if (aimed != NULL && enter(aimed))
+            *thread = aimed;
+        return purpose;
+    }
+    if (info->si_code < POLL_IN || info->si_code > POLL_HUP)
+        return 0;
+    if ((*thread = enter_by_event(info->si_fd)) != NULL)
+        return PURPOSE_TICK;
+    /* Of an event that is closed by now, or of a descriptor for which the program asked for this signal. */
+    return os_call3(SYS_fcntl, info->si_fd, F_GETSIG, 0) == ENGINE_SIGNAL ? 0 : PURPOSE_TICK;
 }
 
 /* ---- where the stack may be read ---- */
@@ -273,7 +314,7 @@ static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
     struct itimerspec soon = {{0, 0}, {0, (long)PUT_OFF_NS << thread->tries}};
     if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) < 0)
         return 0;
-    thread->carry = weight;
+    __atomic_store_n(&thread->carry, weight, __ATOMIC_RELAXED);
     thread->carry_time = time;
     thread->tries++;
     add(&thread->put_off, 1);
@@ -283,12 +324,13 @@ static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
 
 static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned purpose, uint32_t *flags)
 {
+    const struct clock_ops *clock = engine.clock;
     uint64_t weight = thread->carry;
-    thread->carry = 0;
+    __atomic_store_n(&thread->carry, 0, __ATOMIC_RELAXED);
     if (purpose == PURPOSE_PUT_OFF)
         *flags |= SAMPLE_PUT_OFF;
-    else
-        weight += engine.clock->weight(thread, info);
+    else if (clock != NULL)
+        weight += clock->weight(thread, info);
     if (load(&thread->owed) != 0)
         weight += __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
     if (weight > engine.period + engine.period / 2)
@@ -299,7 +341,7 @@ static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned
 static void tick(struct thread *thread, const siginfo_t *info, void *context, unsigned purpose, uint64_t now)
 {
     uint32_t flags = 0;
-    uint64_t time = purpose == PURPOSE_PUT_OFF ? thread->carry_time : now;
+    uint64_t time = thread->carry != 0 ? thread->carry_time : now;
     uint64_t weight = weight_of(thread, info, purpose, &flags);
     warm_up(thread);
     struct regs regs;
@@ -329,28 +371,27 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
 
 void handler_on_signal(int signal, siginfo_t *info, void *context)
 {
-    unsigned purpose = 0;
-    struct thread *thread = thread_of(info, &purpose);
-    if (thread == NULL) {
-        if (purpose == PURPOSE_RESTART)
-            helper_start();
-        else
-            guest_pass_on(signal, info, context);
+    uint64_t begin = os_now();
+    struct thread *thread;
+    unsigned purpose = purpose_of(info, &thread);
+    if (purpose == 0) {
+        guest_pass_on(signal, info, context);
         return;
     }
-    uint64_t begin = os_now();
-    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) != ENGINE_RUNNING)
+    if (purpose == PURPOSE_RESTART)
+        helper_restart();
+    if (thread == NULL) { /* it has interrupted the program all the same */
+        rerun_check(context);
         return;
+    }
     self_thread = thread;
-    __atomic_store_n(&thread->busy, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
     if (engine.empty_handler)
         rerun_check(context);
     else
         tick(thread, info, context, purpose, begin);
-    add(&thread->ticks, 1);
     add(&thread->time, os_now() - begin);
-    __atomic_store_n(&thread->busy, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&thread->ticks, load(&thread->ticks) + 1, __ATOMIC_RELEASE);
+    leave(thread);
 }
 
 int handler_install(void)

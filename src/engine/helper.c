@@ -3,9 +3,7 @@
  * clocks, drains the rings into the recording, keeps the libraries' tables and the thread list, reads the
  * resident set. It holds no libc state and has a descriptor table of its own, so the program owns none of our
  * descriptors and cannot close them; the table dies with the helper.
- *
- * It must not exist when fork() returns (Python 3.12+ counts threads and warns): the prepare handler makes it
- * write everything out and end, a timer's signal starts it again 10 ms after the last fork. */
+ * Its starts and ends: life.c. */
 #include "engine.h"
 
 #include "../native/libs.h"
@@ -22,10 +20,10 @@ enum {
      * us anyway: more often while the program is still loading. */
     MEMORY_NS = 5 * 1000 * 1000,
     MEMORY_EARLY_NS = 1000 * 1000,
+    PAGE_PATIENCE_NS = 2 * 1000 * 1000,
+    END_PATIENCE_NS = 200 * 1000 * 1000, /* more threads than CPUs: one may have lost its CPU in a handler */
     EAGER_TEXT = 8 << 20, /* libraries with less text get their tables before a tick needs them */
 };
-
-static unsigned char stack[256 << 10] __attribute__((aligned(4096)));
 
 static struct {
     uint64_t drain, scan, memory; /* os_now() when next due */
@@ -34,12 +32,6 @@ static struct {
     int statm;
     int64_t resident, mapped; /* pages */
 } turn;
-
-void helper_ring(void)
-{
-    __atomic_fetch_add(&engine.bell, 1, __ATOMIC_RELEASE);
-    os_wake(&engine.bell);
-}
 
 /* ---- threads ---- */
 
@@ -85,18 +77,19 @@ static void make_timer(struct thread *thread)
 
 static void attach_thread(struct thread *thread)
 {
+    int64_t cpu = thread->uncharged != UINT64_MAX ? os_thread_cpu(thread->tid) : -1;
+    uint64_t before = cpu > 0 && (uint64_t)cpu > thread->uncharged ? (uint64_t)cpu - thread->uncharged : 0;
+    __atomic_fetch_add(&thread->owed, before, __ATOMIC_RELAXED);
+    if (before != 0)
+        thread->uncharged = (uint64_t)cpu;
     int result = engine.clock->attach(thread);
     if (result == -ESRCH || result == -EINVAL) {
         __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
         return;
     }
-    thread->clock.attached = 1; /* a thread that can't be attached (limits) is tried again by each scan */
-    if (result < 0)
-        thread->clock.attached = 0;
-    int64_t cpu = os_thread_cpu(thread->tid);
-    if (thread->paused != 0 && cpu > (int64_t)thread->paused)
-        __atomic_fetch_add(&thread->owed, (uint64_t)cpu - thread->paused, __ATOMIC_RELAXED);
-    thread->paused = 0;
+    if (result == 0) /* a thread that can't be attached (limits) is tried again by each scan */
+        thread->uncharged = UINT64_MAX;
+    thread->clock.attached = result == 0;
     if (engine.counting && thread->instructions.fd < 0)
         counter_attach(&thread->instructions, thread->tid);
     make_timer(thread);
@@ -115,9 +108,9 @@ static void attach_all(void)
 
 /* Nobody reads the thread's mapped pages any more: 1, or 0 where its handler is stuck (stopped, out of CPU).
  */
-static int is_idle(const struct thread *thread)
+static int is_idle(const struct thread *thread, uint64_t patience)
 {
-    uint64_t patience = os_now() + 2000000;
+    patience += os_now();
     while (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
         os_wait(NULL, 0, os_now() + 50000);
     return !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST);
@@ -128,12 +121,16 @@ static void detach_all(int keep_time)
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
     for (uint32_t slot = 0; slot < limit; slot++) {
         struct thread *thread = threads_at(slot);
+        if (thread != NULL && !keep_time)
+            thread->uncharged = UINT64_MAX;
         if (thread == NULL || !thread->clock.attached)
             continue;
-        int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : 0;
-        thread->paused = cpu > 0 ? (uint64_t)cpu : 0;
+        int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : -1;
+        thread->uncharged = cpu >= 0 ? (uint64_t)cpu : UINT64_MAX;
         engine.clock->detach(thread);
-        counter_detach(&thread->instructions, is_idle(thread));
+        volatile void *page = counter_hide(&thread->instructions);
+        if (is_idle(thread, PAGE_PATIENCE_NS)) /* else the page stays until the process ends */
+            counter_unmap(page);
         thread->clock.attached = 0;
     }
 }
@@ -165,6 +162,7 @@ static void scan_threads(uint64_t now)
     turn.scan = now + SECOND_NS;
     look_for_the_dead();
     threads_scan();
+    __atomic_store_n(&engine.scanned, 1, __ATOMIC_RELEASE);
     attach_all();
 }
 
@@ -199,10 +197,20 @@ static void drain_thread(struct thread *thread, const struct libs *libs)
     thread->lost_weight_seen = weight;
 }
 
+/* CPU time whose tick never came, since its thread or the recording ended first. */
+static void write_off(struct thread *thread, const char *cause)
+{
+    uint64_t weight = __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
+    if (!__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST))
+        weight += __atomic_exchange_n(&thread->carry, 0, __ATOMIC_RELAXED);
+    writer_lost(engine.writer, thread->number, cause, 0, weight);
+}
+
 static void bury(struct thread *thread)
 {
+    write_off(thread, "the thread ended before its tick");
     engine.clock->detach(thread);
-    counter_detach(&thread->instructions, 1);
+    counter_unmap(counter_hide(&thread->instructions));
     if (thread->timer >= 0)
         os_call1(SYS_timer_delete, thread->timer);
     thread->timer = -1;
@@ -223,7 +231,7 @@ static void drain_rings(void)
         uint32_t state = thread ? __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) : THREAD_FREE;
         if (state != THREAD_LIVE && state != THREAD_GONE)
             continue;
-        if (state == THREAD_LIVE && thread->clock.attached)
+        if (thread->clock.attached)
             engine.clock->settle(thread);
         drain_thread(thread, libs);
         if (state == THREAD_GONE)
@@ -369,7 +377,7 @@ static void wait_for_handlers(void)
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
         const struct thread *thread = threads_at(slot);
         if (thread != NULL)
-            is_idle(thread);
+            is_idle(thread, END_PATIENCE_NS);
     }
 }
 
@@ -379,6 +387,7 @@ static void rest_or_work(void)
     if (resting == engine.clocks_off)
         return;
     engine.clocks_off = resting;
+    __atomic_store_n(&engine.scanned, 0, __ATOMIC_RELEASE);
     if (resting)
         detach_all(0);
     else
@@ -418,7 +427,7 @@ static void work(void)
     }
 }
 
-static int choose_clock(void)
+static int choose_clock(struct error *error)
 {
     static const struct clock_ops *const clocks[] = {&clock_perf, &clock_poll, &clock_posix};
     if (engine.clock != NULL)
@@ -427,13 +436,11 @@ static int choose_clock(void)
     for (unsigned i = 0; i < 3; i++) {
         if (engine.wanted_clock != NULL && strcmp(engine.wanted_clock, clocks[i]->name) != 0)
             continue;
-        struct error error;
-        code = clocks[i]->probe(&error);
+        code = clocks[i]->probe(error);
         if (code == 0) {
             engine.clock = clocks[i];
             return 0;
         }
-        engine.error = error;
     }
     return code;
 }
@@ -477,10 +484,13 @@ static int begin(void)
         for (int fd = 0; fd < 65536; fd++)
             os_close(fd);
     }
-    int code = choose_clock();
-    if (code == 0)
-        code = open_recording();
-    if (code != 0)
+    struct error error;
+    int code = choose_clock(&error);
+    if (code != 0) {
+        engine.error = error;
+        return code;
+    }
+    if ((code = open_recording()) != 0)
         return code;
     turn.statm = os_open("/proc/self/statm", O_RDONLY, 0);
     turn.scan = turn.drain = turn.memory = 0;
@@ -489,31 +499,31 @@ static int begin(void)
     return 0;
 }
 
-static void drop_timers(void)
+static void write_off_all(void)
 {
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
         struct thread *thread = threads_at(slot);
-        if (thread == NULL || thread->timer < 0)
-            continue;
-        os_call1(SYS_timer_delete, thread->timer);
-        thread->timer = -1;
+        if (thread != NULL)
+            write_off(thread, "the recording ended before its tick");
     }
 }
 
 static void end(void)
 {
-    int detach = (int)__atomic_load_n(&engine.detach, __ATOMIC_ACQUIRE);
+    int detach = __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING;
     detach_all(detach);
     wait_for_handlers();
-    if (!detach)
-        drop_timers();
     drain(os_now());
+    if (!detach)
+        write_off_all();
     write_counters();
     engine.helper_time_before = engine.helper_time;
-    if (detach)
+    if (detach) {
         writer_detach(engine.writer);
-    else
-        writer_close(engine.writer, os_now(), &engine.error);
+        return;
+    }
+    writer_close(engine.writer, os_now(), &engine.error);
+    __atomic_store_n(&engine.status, ENGINE_STOPPED, __ATOMIC_RELEASE);
 }
 
 static void answer(uint32_t ready)
@@ -522,9 +532,10 @@ static void answer(uint32_t ready)
     os_wake(&engine.ready);
 }
 
-static void helper_main(void *argument)
+void helper_main(void *argument)
 {
     (void)argument;
+    __atomic_store_n(&engine.helper_last, os_thread_id(), __ATOMIC_RELEASE);
     if (begin() != 0) {
         __atomic_store_n(&engine.status, ENGINE_FAILED, __ATOMIC_RELEASE);
         answer(2);
@@ -539,27 +550,4 @@ static void helper_main(void *argument)
     answer(1);
     work();
     end();
-}
-
-int helper_start(void)
-{
-    uint32_t none = 0;
-    if (!__atomic_compare_exchange_n(&engine.helper_tid, &none, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        return 0;
-    uint32_t status = __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE);
-    int result = -EINVAL;
-    if (status != ENGINE_OFF && status != ENGINE_FAILED) {
-        __atomic_store_n(&engine.detach, 0, __ATOMIC_RELEASE);
-        result = os_spawn(helper_main, NULL, stack, sizeof stack, &engine.helper_tid);
-    }
-    if (result != 0)
-        __atomic_store_n(&engine.helper_tid, 0, __ATOMIC_RELEASE);
-    return result;
-}
-
-void helper_detach(void)
-{
-    __atomic_store_n(&engine.detach, 1, __ATOMIC_RELEASE);
-    helper_ring();
-    os_join(&engine.helper_tid);
 }

@@ -50,6 +50,11 @@ int profiles_need(const char *path)
     return 0;
 }
 
+void profiles_leave_running(void)
+{
+    started_here = 0;
+}
+
 static int no_profile(struct error *error, int64_t id)
 {
     return error_set(error, PROFILER_NO_PROFILE, 0, "there is no open profile %d", (int)id);
@@ -95,8 +100,9 @@ static int need_sampler(const struct profiler_options *options, struct error *er
     if (code != 0)
         return code;
     if (!running) {
-        started_here = 1;
-        return api_start_locked(options, error);
+        code = api_start_locked(options, error);
+        started_here = code == 0;
+        return code;
     }
     if (engine.resting) {
         __atomic_store_n(&engine.resting, 0, __ATOMIC_RELEASE);
@@ -109,7 +115,8 @@ static int need_sampler(const struct profiler_options *options, struct error *er
 
 static void begin_interval(struct profile *profile)
 {
-    profile->open_since = os_now();
+    if (profile->open_since == 0)
+        profile->open_since = os_now();
 }
 
 static int end_interval(struct profile *profile, struct error *error)

@@ -17,8 +17,9 @@
 #include <ucontext.h>
 
 /* Calls that end with EINTR under SA_RESTART too and lose nothing when they run again. ppoll, pselect6,
- * select, absolute sleeps and absolute futex waits keep their end exactly (the kernel writes the rest back,
- * or it is a point in time); the others wait up to one tick longer, once. Left out: connect and close
+ * select, sleeps with a place for the rest, absolute sleeps and absolute futex waits keep their end exactly
+ * (the kernel writes the rest back, or it is a point in time); the others may wait longer by what passed
+ * before the tick: one look of the poll clock at most. Left out: connect and close
  * (running them again means something else), io_uring_enter (it may have done half of its work). */
 static const uint16_t again[] = {
     SYS_poll,
@@ -81,7 +82,7 @@ static const int saved_as[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, RE
 static long number_before(const unsigned char *code, const greg_t *registers)
 {
     unsigned room = (unsigned)((uintptr_t)code & 4095);
-    if (room >= 5 && code[-5] == 0xb8)
+    if (room >= 6 && code[-5] == 0xb8 && code[-6] != 0x41) /* 41 b8 loads r8 */
         return (long)(code[-4] | (uint32_t)code[-3] << 8 | (uint32_t)code[-2] << 16 |
                       (uint32_t)code[-1] << 24);
     if (room >= 3 && code[-2] == 0x89 && (code[-1] & 0xc7) == 0xc0 && (code[-3] & 0xfb) == 0x40) {
@@ -102,28 +103,34 @@ static uint64_t mask_of(const ucontext_t *context)
     return *(const uint64_t *)(const void *)&context->uc_sigmask;
 }
 
-/* Signals of the program that are waiting and that it would get, as a mask. */
-static uint64_t others_pending(const ucontext_t *context)
-{
-    uint64_t pending = 0;
-    os_call2(SYS_rt_sigpending, &pending, 8);
-    return pending & ~mask_of(context) & ~(1ULL << (SIGURG - 1));
-}
-
-/* 1 when a handler of the program without SA_RESTART is about to run for one of the signals in `pending`. */
-static int wants_eintr(uint64_t pending)
+/* 1 when a handler of the program is about to run (`interrupting`: only one without SA_RESTART): a signal
+ * that it handles is waiting. What it ignores waits too, since everything is blocked now, and interrupts
+ * nothing. */
+static int handler_waits(const ucontext_t *context, int interrupting)
 {
     struct {
         uint64_t handler, flags, restorer, mask;
     } action;
-    for (int signal = 1; signal <= 64; signal++) {
+    uint64_t pending = 0;
+    os_call2(SYS_rt_sigpending, &pending, 8);
+    pending &= ~mask_of(context) & ~(1ULL << (SIGURG - 1));
+    for (int signal = 1; signal <= 64 && pending >> (signal - 1) != 0; signal++) {
         if (!(pending >> (signal - 1) & 1))
             continue;
         if (os_call4(SYS_rt_sigaction, signal, 0, &action, 8) == 0 && action.handler > 1 &&
-            !(action.flags & SA_RESTART))
+            !(interrupting && (action.flags & SA_RESTART)))
             return 1;
     }
     return 0;
+}
+
+/* A relative sleep with a place for the rest starts again with the rest, which the kernel has written. */
+static void sleep_the_rest(greg_t *registers, long number)
+{
+    if (number == SYS_nanosleep && registers[REG_RSI] != 0)
+        registers[REG_RDI] = registers[REG_RSI];
+    if (number == SYS_clock_nanosleep && registers[REG_RSI] == 0 && registers[REG_R10] != 0)
+        registers[REG_RDX] = registers[REG_R10];
 }
 
 static int is_syscall(const unsigned char *code)
@@ -140,14 +147,15 @@ enum rerun rerun_check(void *argument)
 
     if (registers[REG_RAX] == -EINTR && place >= 2 && is_syscall(pc - 2)) {
         long number = number_before(pc - 2, registers);
-        if (number < 0 || !LISTED(again, (uint64_t)number) || others_pending(context))
+        if (number < 0 || !LISTED(again, (uint64_t)number) || handler_waits(context, 0))
             return RERUN_LEFT;
+        sleep_the_rest(registers, number);
         registers[REG_RAX] = number;
         registers[REG_RIP] -= 2;
         return RERUN_AGAIN;
     }
     if (place <= 4094 && is_syscall(pc)) {
-        if (LISTED(restartable, (uint64_t)registers[REG_RAX]) && wants_eintr(others_pending(context)))
+        if (LISTED(restartable, (uint64_t)registers[REG_RAX]) && handler_waits(context, 1))
             rerun_refuse(context);
         return RERUN_RESTARTED;
     }

@@ -20,12 +20,16 @@ struct thread *threads_at(uint32_t slot)
     return thread;
 }
 
-/* Room for 50 ms of the deepest stacks, within bounds. */
+/* Room for 50 ms of the deepest stacks, within bounds, and for four of them at any rate: a record above half
+ * the ring might fit nowhere. */
 static uint32_t ring_size(void)
 {
-    uint64_t wanted = (uint64_t)engine.rate * engine.depth * sizeof(struct frame) / 20;
+    uint64_t stack = sizeof(struct sample) + (uint64_t)engine.depth * sizeof(struct frame);
+    uint64_t wanted = engine.rate / 20 * stack;
     uint32_t size = 128 << 10;
     while (size < wanted && size < (4U << 20))
+        size *= 2;
+    while (size < 4 * stack)
         size *= 2;
     return size;
 }
@@ -72,8 +76,8 @@ static void thread_clear(struct thread *thread)
     thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
-    thread->busy = thread->in_wait = thread->python_count = thread->native_count = 0;
-    thread->paused = 0;
+    thread->in_wait = thread->python_count = thread->native_count = 0;
+    thread->uncharged = UINT64_MAX;
     thread->timer = -1;
     thread->name[0] = 0;
     thread->guard.current = &engine.unmapped;
@@ -93,16 +97,22 @@ void threads_live(struct thread *thread, int tid)
 {
     thread->tid = tid;
     thread->number = __atomic_fetch_add(&engine.thread_numbers, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&thread->state, THREAD_LIVE, __ATOMIC_RELEASE);
+    __atomic_store_n(&thread->state, THREAD_LIVE, __ATOMIC_SEQ_CST);
 }
 
 static int claim(uint32_t slot)
 {
     uint32_t free = THREAD_FREE;
     struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
-    if (thread != NULL)
-        return __atomic_compare_exchange_n(&thread->state, &free, THREAD_CLAIMED, 0, __ATOMIC_ACQ_REL,
-                                           __ATOMIC_RELAXED);
+    if (thread != NULL) {
+        if (!__atomic_compare_exchange_n(&thread->state, &free, THREAD_CLAIMED, 0, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_RELAXED))
+            return 0;
+        if (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) == 0)
+            return 1;
+        threads_release(thread); /* a late handler still writes to it */
+        return 0;
+    }
     if ((thread = thread_map(slot)) == NULL)
         return -ENOMEM;
     thread->state = THREAD_CLAIMED;
@@ -149,28 +159,54 @@ void threads_reset(void)
     engine.thread_numbers = 0;
 }
 
+void threads_drop_timers(void)
+{
+    for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
+        struct thread *thread = engine.threads[slot];
+        if (thread == NULL || __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) == THREAD_CLAIMED ||
+            thread->timer < 0)
+            continue;
+        os_call1(SYS_timer_delete, thread->timer);
+        thread->timer = -1;
+    }
+}
+
 /* ---- the task folder ---- */
 
-static struct thread *by_tid(int tid)
+static struct thread *by_tid(int tid, const struct thread *but)
 {
-    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
+    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_SEQ_CST);
     for (uint32_t slot = 0; slot < limit; slot++) {
         struct thread *thread = threads_at(slot);
-        if (thread != NULL && thread->tid == tid)
+        if (thread != NULL && thread != but && thread->tid == tid)
             return thread;
     }
     return NULL;
 }
 
+/* A thread that begins may stand in the task folder already, and be adopted, and its number may have been a
+ * dead thread's: its own slot is the one that stays. Each side makes its slot live before it looks. */
+void threads_begin(struct thread *thread, int tid)
+{
+    struct thread *other;
+    threads_live(thread, tid);
+    while ((other = by_tid(tid, thread)) != NULL)
+        __atomic_store_n(&other->state, THREAD_GONE, __ATOMIC_SEQ_CST);
+}
+
 static void adopt(int tid)
 {
-    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) || by_tid(tid) != NULL ||
+    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) || by_tid(tid, NULL) != NULL ||
         (engine.only_tid != 0 && tid != engine.only_tid))
         return;
     struct thread *thread = threads_claim();
     if (thread == NULL)
         return;
+    if (engine.scanned)
+        thread->uncharged = 0;
     threads_live(thread, tid);
+    if (by_tid(tid, thread) != NULL)
+        __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_SEQ_CST);
 }
 
 struct directory_entry { /* what getdents64 gives */

@@ -13,6 +13,8 @@
 
 #define NANOSECONDS 1000000000ULL
 
+enum { GONE_PATIENCE_NS = 100 * 1000 * 1000, GONE_NAP_NS = 10 * 1000 };
+
 int os_thread_id(void)
 {
     return (int)os_call0(SYS_gettid);
@@ -82,6 +84,13 @@ void os_join(const uint32_t *tid)
     uint32_t now; /* the kernel clears the word at the thread's end and wakes by a shared futex */
     while ((now = __atomic_load_n(tid, __ATOMIC_ACQUIRE)) != 0)
         os_call4(SYS_futex, tid, FUTEX_WAIT, now, 0);
+}
+
+void os_wait_gone(int tid)
+{
+    uint64_t patience = os_now() + GONE_PATIENCE_NS;
+    while (os_call3(SYS_tgkill, os_process_id(), tid, 0) == 0 && os_now() < patience)
+        os_wait(NULL, 0, os_now() + GONE_NAP_NS);
 }
 
 /* rt_sigprocmask with a `how` that does not exist: the kernel reads the set first, so it says EFAULT for
