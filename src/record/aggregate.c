@@ -9,6 +9,7 @@
 #include "plumbing.h"
 #include "recording.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { AGGREGATE_LEVELS = 32 };
@@ -179,6 +180,52 @@ static void aggregate_hide_start(struct profiler_recording *recording)
     }
 }
 
+/* The node's place if it is a function of libc without a name, else NULL. */
+static struct profiler_place *aggregate_nameless_libc(const struct profiler_recording *recording,
+                                                      uint32_t node)
+{
+    const struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
+    const struct recording_frame *frame =
+        &ITEMS(recording->frames, struct recording_frame)[nodes[node].frame];
+    if (node == 0 || !frame->nameless || (frame->head & FORMAT_FRAME_KIND) != FORMAT_FRAME_NATIVE)
+        return NULL;
+    struct profiler_place *place = aggregate_last_place(recording, frame);
+    return plumbing_is_libc(recording_text(recording, place->module)) ? place : NULL;
+}
+
+/* The start of a thread in a stripped libc: a nameless function that is only ever a root (clone3), and one
+ * that only ever is called by such (start_thread). The tail of a stack that was cut is met elsewhere as well.
+ */
+static void aggregate_hide_thread_start(struct profiler_recording *recording)
+{
+    enum { INSIDE = 1, ELSEWHERE = 2 };
+    const struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
+    const struct profiler_place *places = ITEMS(recording->places, struct profiler_place);
+    size_t count = COUNT(recording->nodes, struct recording_node);
+    unsigned char *seen = calloc(COUNT(recording->places, struct profiler_place) + 1, 1);
+    if (seen == NULL) {
+        recording->no_memory = 1;
+        return;
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        const struct profiler_place *place = aggregate_nameless_libc(recording, i);
+        uint32_t parent = nodes[i].parent;
+        if (place == NULL || parent == 0)
+            continue;
+        seen[place - places] |= INSIDE;
+        if (nodes[parent].parent != 0 || aggregate_nameless_libc(recording, parent) == NULL)
+            seen[place - places] |= ELSEWHERE;
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        struct profiler_place *place = aggregate_nameless_libc(recording, i);
+        struct profiler_place *root = aggregate_nameless_libc(recording, nodes[i].parent);
+        if (place != NULL && root != NULL && nodes[nodes[i].parent].parent == 0 &&
+            (seen[root - places] & INSIDE) == 0 && (seen[place - places] & ELSEWHERE) == 0)
+            place->hidden = root->hidden = 1;
+    }
+    free(seen);
+}
+
 static void aggregate_nodes(struct profiler_recording *recording)
 {
     struct recording_node *nodes = ITEMS(recording->nodes, struct recording_node);
@@ -245,6 +292,7 @@ int aggregate_tree(struct profiler_recording *recording)
     if (recording->no_memory)
         return PROFILER_NO_MEMORY;
     aggregate_hide_start(recording);
+    aggregate_hide_thread_start(recording);
     aggregate_samples(recording);
     aggregate_unnamed(recording);
     return recording->no_memory ? PROFILER_NO_MEMORY : select_samples(recording, NULL, 0);

@@ -248,6 +248,39 @@ static void inlined(void)
     profiler_recording_close(recording);
 }
 
+/* A stripped libc: the two functions that start a thread are hidden, the end of a stack that was cut is not.
+ */
+static void nameless_start(void)
+{
+    const struct frame thread[] = {sample_native(0x500123, FRAME_EXACT_PC), sample_native(0x400200, 0),
+                                   sample_native(0x400100, 0)};
+    const struct frame cut[] = {sample_native(0x500123, FRAME_EXACT_PC), sample_native(0x400400, 0),
+                                sample_native(0x400300, 0)};
+    const struct frame whole[] = {sample_native(0x500123, FRAME_EXACT_PC), sample_native(0x400300, 0),
+                                  sample_native(0x500999, 0)};
+    struct error error = {0};
+    struct writer *writer = writer_new();
+    CHECK_EQUAL(writer_open(writer, in_folder("start.plait"), 1, START, NULL, &error), 0);
+    writer_library(writer, 0, 0x400000, 0x500000, 0x400000, NULL, 0, "/none/libc.so.6");
+    writer_library(writer, 1, 0x500000, 0x600000, 0x500000, NULL, 0, "/none/libwork.so");
+    writer_thread(writer, 0, 5, "thread");
+    sample_put(writer, 0, START + 1, 1000, 0, thread, 3);
+    sample_put(writer, 0, START + 2, 1000, 0, cut, 3);
+    sample_put(writer, 0, START + 3, 1000, 0, whole, 3);
+    CHECK_EQUAL(writer_close(writer, START + 4, &error), 0);
+    writer_free(writer);
+    struct profiler_recording *recording = profiler_recording_open(in_folder("start.plait"), NULL);
+    CHECK(recording != NULL);
+    if (recording == NULL)
+        return;
+    CHECK_EQUAL(profiler_recording_folded(recording, in_folder("out.folded"), 0), 0);
+    load("out.folded");
+    has("libc.so.6+0x300;libc.so.6+0x400;libwork.so+0x123 1\n");
+    has("libwork.so+0x999;libc.so.6+0x300;libwork.so+0x123 1\n");
+    CHECK(strncmp(text, "libwork.so+0x123 1\n", 19) == 0 || strstr(text, "\nlibwork.so+0x123 1\n") != NULL);
+    profiler_recording_close(recording);
+}
+
 static void plumbing(void)
 {
     const char *python = "/opt/lib/libpython3.12.so.1.0", *program = "/usr/bin/python3.11";
@@ -349,6 +382,7 @@ int main(int argc, char **argv)
         {"unwritable", unwritable},
         {"hostile_names", hostile_names},
         {"inlined", inlined},
+        {"nameless_start", nameless_start},
         {"plumbing", plumbing},
         {"elf_symbols", elf_symbols},
         {"damaged_elf", damaged_elf},
