@@ -22,6 +22,11 @@ VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 PACKAGES := rich==13.9.4 pytest==8.3.4 ruff==0.8.6 mypy==1.14.1 clang-format==14.0.6
 
+# One short line a step; `make V=1` shows the commands.
+ifeq ($(V),)
+Q = @echo "  cc $@";
+endif
+
 all: $(BUILD)/libprofiler.so symbols
 
 # Names for reports; without libdw's headers they come from ELF symbol tables.
@@ -35,23 +40,23 @@ symbols:
 
 $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) include/profiler.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
+	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
 	    -ldw -ldl -lpthread
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libprofiler.so: $(OBJECTS)
-	$(CC) $(LDFLAGS_SO) -o $@ $^ -lm -lpthread -ldl
-	ln -sf $(@F) $(@D)/libplait-profiler.so.1
+	$(Q)$(CC) $(LDFLAGS_SO) -o $@ $^ -lm -lpthread -ldl
+	@ln -sf $(@F) $(@D)/libplait-profiler.so.1
 
 $(BUILD)/libprofiler.a: $(OBJECTS)
-	rm -f $@
-	ar rcs $@ $^
+	@rm -f $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/test_%: tests/c/test_%.c $(BUILD)/libprofiler.a tests/c/check.h
-	$(CC) $(ALL_CFLAGS) -Itests/c -o $@ $< $(BUILD)/libprofiler.a -lm -lpthread -ldl
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/c -o $@ $< $(BUILD)/libprofiler.a -lm -lpthread -ldl
 
 test-c: $(TESTS)
 	@set -e; for test in $(TESTS); do echo "== $$test"; $$test; done
