@@ -11,8 +11,7 @@
 #include <errno.h>
 
 enum {
-    ENTRY_MIN = 10,   /* bytes a usable FDE takes at least */
-    PADDING_MAX = 16, /* a gap below this is alignment, never code: it may keep the rule before it */
+    ENTRY_MIN = 10, /* bytes a usable FDE takes at least */
     EXTRA_MAX = 1 << 15,
     EXTRA_SLOTS = 1 << 16,
 };
@@ -152,7 +151,7 @@ static void make_rows(struct compiler *compiler)
             continue;
         compiler->limit = next;
         cfi_run(&compiler->cie, &fde, add_row, compiler);
-        if (last || (next > fde.end && next - fde.end >= PADDING_MAX))
+        if (last || (next > fde.end && next - fde.end >= CFI_PADDING_MAX))
             add_row(compiler, fde.end, 0);
     }
 }

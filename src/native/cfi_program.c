@@ -8,16 +8,15 @@
 #include "rule.h"
 
 /* A CIE's program runs once for each of its FDEs, so its length is bounded. */
-enum { REMEMBER_LEVELS = 16, BASE_REGISTERS = 16, CIE_PROGRAM_MAX = 1024 };
+enum { REMEMBER_LEVELS = 8, BASE_REGISTERS = 16, CIE_PROGRAM_MAX = 1024 };
 
 enum return_place { RETURN_AT_CFA, RETURN_UNDEFINED, RETURN_ELSEWHERE };
 
+/* Small: many of them stand on the handler's stack (sight.c). */
 struct state {
-    enum rule_kind kind;
-    unsigned reg;
-    int64_t offset;
-    unsigned fp, extra; /* places */
-    enum return_place ret;
+    int32_t offset;
+    uint16_t fp, extra;          /* places */
+    uint8_t kind, reg, ret, add; /* enum rule_kind, enum return_place; words added to a fetched CFA */
 };
 
 struct machine {
@@ -144,7 +143,12 @@ static uint64_t rule_of(const struct machine *machine)
         return rule_wide(RULE_END, 0, 0, 0, 0);
     if (state->ret == RETURN_ELSEWHERE || state->kind == RULE_NONE)
         return 0;
-    if (state->reg >= BASE_REGISTERS || state->offset < -0x800000 || state->offset > 0x7fffff)
+    if (state->reg >= BASE_REGISTERS)
+        return 0;
+    if (state->kind == RULE_DEREF && state->offset == (int16_t)state->offset)
+        return rule_wide(RULE_DEREF, state->reg, rule_deref(state->offset, state->add), state->fp,
+                         state->extra);
+    if (state->kind == RULE_DEREF || state->offset < -0x800000 || state->offset > 0x7fffff)
         return 0;
     return rule_wide(state->kind, state->reg, state->offset, state->fp, state->extra);
 }
@@ -176,12 +180,18 @@ static int64_t factored(const struct machine *machine, int64_t units)
     return __builtin_mul_overflow(units, machine->cie->data_factor, &bytes) ? INT64_MAX : bytes;
 }
 
+/* Offsets beyond 32 bits become one that no rule can hold. */
+static int32_t narrow(int64_t offset)
+{
+    return offset == (int32_t)offset ? (int32_t)offset : INT32_MAX;
+}
+
 static void set_place(struct state *state, uint64_t reg, unsigned place)
 {
     if (reg == RULE_REG_FP)
-        state->fp = place;
+        state->fp = (uint16_t)place;
     else if (reg == RULE_REG_EXTRA)
-        state->extra = place;
+        state->extra = (uint16_t)place;
     else if (reg == RULE_REG_RETURN)
         state->ret = place == 1 ? RETURN_AT_CFA : RETURN_ELSEWHERE;
 }
@@ -228,7 +238,7 @@ static struct cfi_reader take_block(struct cfi_reader *program)
 }
 
 /* The linker's rule for PLT entries: sp + 8 + ((rip & 15) >= N) << 3. */
-static int is_plt(struct cfi_reader block, int64_t *limit)
+static int is_plt(struct cfi_reader block, int32_t *limit)
 {
     static const unsigned char head[] = {0x77, 8, 0x80, 0, 0x3f, 0x1a}, tail[] = {0x2a, 0x33, 0x24, 0x22};
     if (cfi_left(&block) != sizeof head + 1 + sizeof tail || memcmp(block.at, head, sizeof head) != 0 ||
@@ -238,7 +248,7 @@ static int is_plt(struct cfi_reader block, int64_t *limit)
     return *limit >= 0 && *limit < 32;
 }
 
-/* CFA by expression: register + offset, optionally fetched, optionally plus 8. */
+/* CFA by expression: register + offset, optionally fetched, optionally plus some words. */
 static void set_cfa_expression(struct state *state, struct cfi_reader block)
 {
     unsigned op = cfi_left(&block) > 0 ? block.at[0] : 0;
@@ -252,8 +262,8 @@ static void set_cfa_expression(struct state *state, struct cfi_reader block)
     if (op < OP_REGISTER || op >= OP_REGISTER + BASE_REGISTERS)
         return;
     cfi_skip(&block, 1);
-    state->reg = op - OP_REGISTER;
-    state->offset = cfi_sleb(&block);
+    state->reg = (uint8_t)(op - OP_REGISTER);
+    state->offset = narrow(cfi_sleb(&block));
     if (cfi_left(&block) == 0) {
         state->kind = block.failed ? RULE_NONE : RULE_REGISTER;
         return;
@@ -269,8 +279,10 @@ static void set_cfa_expression(struct state *state, struct cfi_reader block)
         else
             return;
     }
-    if (!block.failed && cfi_left(&block) == 0 && (plus == 0 || plus == 8))
-        state->kind = plus == 8 ? RULE_DEREF_WORD : RULE_DEREF;
+    if (block.failed || cfi_left(&block) > 0 || plus % 8 != 0 || plus / 8 > UINT8_MAX)
+        return;
+    state->kind = RULE_DEREF;
+    state->add = (uint8_t)(plus / 8);
 }
 
 /* A register saved where an expression says: known if it is relative to the frame pointer. */
@@ -287,8 +299,8 @@ static void saved_by_expression(struct state *state, uint64_t reg, struct cfi_re
 static void set_cfa(struct state *state, uint64_t reg, int64_t offset)
 {
     state->kind = RULE_REGISTER;
-    state->reg = reg < BASE_REGISTERS ? (unsigned)reg : BASE_REGISTERS;
-    state->offset = offset;
+    state->reg = reg < BASE_REGISTERS ? (uint8_t)reg : BASE_REGISTERS;
+    state->offset = narrow(offset);
 }
 
 /* Ops 0x0e and up that deal with the CFA or with expressions. 0 = unknown op. */
@@ -313,7 +325,7 @@ static int run_rare(struct machine *machine, unsigned op, struct cfi_reader *pro
         set_cfa(state, reg, factored(machine, cfi_sleb(program)));
         return 1;
     case 0x13: /* def_cfa_offset_sf */
-        state->offset = factored(machine, cfi_sleb(program));
+        state->offset = narrow(factored(machine, cfi_sleb(program)));
         return 1;
     case 0x14: /* val_offset */
     case 0x15: /* val_offset_sf: both operands have the same length either way */
@@ -393,7 +405,7 @@ static int run_extended(struct machine *machine, unsigned op, struct cfi_reader 
         set_cfa(state, cfi_uleb(program), state->offset);
         return 1;
     case 0x0e: /* def_cfa_offset */
-        state->offset = (int64_t)(cfi_uleb(program) & INT32_MAX);
+        state->offset = (int32_t)(cfi_uleb(program) & INT32_MAX);
         return 1;
     default:
         return run_rare(machine, op, program);

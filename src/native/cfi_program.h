@@ -5,6 +5,9 @@
 
 #include "cfi_reader.h"
 
+/* A gap below this between entries is alignment, never code: it may keep the rule before it. */
+enum { CFI_PADDING_MAX = 16 };
+
 /* A common information entry. */
 struct cfi_cie {
     uint64_t code_factor;

@@ -2,9 +2,9 @@
 /* libs.c - the snapshot of executable mappings and the tables behind it.
  *
  * One writer (the helper). A library object, once published, never moves and changes only in `table` and
- * `wanted`; a snapshot never changes. Both live in an arena until the process ends. An object is reused as
- * long as the same part of the same file stays mapped at the same place, and a file that comes back
- * elsewhere shares its table. */
+ * `wanted`; a snapshot does not change while it can be read. Both live in an arena until the process ends. An
+ * object is reused as long as the same part of the same file stays mapped at the same place, and a file that
+ * comes back elsewhere shares its table. */
 #include "libs.h"
 #include "arena.h"
 #include "elf.h"
@@ -12,7 +12,11 @@
 #include <errno.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 4096, KNOWN_FIRST = 256 };
+enum { KNOWN_FIRST = 256, SPARE_LIBRARIES = 64 };
+
+/* How long nobody may have got a snapshot for its memory to serve again. A handler takes microseconds; should
+ * one have been stopped for longer than this, it reads libraries of another snapshot, which never go away. */
+#define RETIRED_NS 1000000000ULL
 
 /* A library with what only the helper needs. `library` is first: the two convert. */
 struct known {
@@ -21,8 +25,18 @@ struct known {
     uint64_t image;  /* where the file's first byte is mapped, 0 = nowhere */
 };
 
+/* Behind each snapshot. */
+struct retired {
+    struct retired *next; /* all there are */
+    struct libs *libs;
+    uint32_t capacity;
+    uint64_t since; /* os_now() when another one took its place */
+};
+
 struct libs_state {
     struct libs *current; /* atomic */
+    struct retired *snapshots, *in_use;
+    sight_find *first_sight;
     struct arena arena;
     struct known **known; /* by id */
     uint32_t known_count, known_capacity;
@@ -55,6 +69,7 @@ struct libs_state *libs_new(void)
         os_unmap(state, sizeof *state);
         return NULL;
     }
+    state->first_sight = empty->first_sight = sight_finder();
     state->current = empty;
     return state;
 }
@@ -260,16 +275,42 @@ static struct known *find_returned(const struct libs_state *state, const struct 
     return NULL;
 }
 
+/* A snapshot to be filled, with room for `count` libraries: one that has been out of use for long, or a new
+ * one. */
+static struct retired *snapshot_for(struct libs_state *state, uint32_t count)
+{
+    uint64_t now = os_now();
+    struct retired *snapshot;
+    uint32_t capacity = count + SPARE_LIBRARIES;
+    for (snapshot = state->snapshots; snapshot != NULL; snapshot = snapshot->next)
+        if (snapshot != state->in_use && snapshot->capacity >= count && now - snapshot->since >= RETIRED_NS &&
+            state->current->generation - snapshot->libs->generation >= 2)
+            return snapshot;
+    snapshot = arena_take(&state->arena, sizeof *snapshot);
+    if (snapshot == NULL)
+        return NULL;
+    snapshot->libs = arena_take(&state->arena, sizeof *snapshot->libs + capacity * sizeof(struct library *));
+    if (snapshot->libs == NULL)
+        return NULL;
+    snapshot->capacity = capacity;
+    snapshot->libs->first_sight = state->first_sight;
+    snapshot->next = state->snapshots;
+    state->snapshots = snapshot;
+    return snapshot;
+}
+
 static int publish(struct libs_state *state, const struct maps *maps, uint32_t count)
 {
     const struct libs *old = state->current;
-    struct libs *libs = arena_take(&state->arena, sizeof *libs + count * sizeof *libs->library);
+    struct retired *snapshot = snapshot_for(state, count);
+    struct libs *libs = snapshot != NULL ? snapshot->libs : NULL;
     struct scan scan = {.maps = maps};
     struct map_line line;
     uint64_t image;
     if (libs == NULL)
         return -ENOMEM;
     libs->generation = old->generation + 1;
+    __atomic_store_n(&libs->count, 0, __ATOMIC_RELAXED);
     while (libs->count < count && next_code(&scan, &line, &image)) {
         struct library *library = libs_find(old, line.start);
         struct known *known = (struct known *)(void *)library;
@@ -281,6 +322,9 @@ static int publish(struct libs_state *state, const struct maps *maps, uint32_t c
             return -ENOMEM;
         libs->library[libs->count++] = &known->library;
     }
+    if (state->in_use != NULL)
+        state->in_use->since = os_now();
+    state->in_use = snapshot;
     __atomic_store_n(&state->current, libs, __ATOMIC_RELEASE);
     return 1;
 }

@@ -2,16 +2,17 @@
 /* libs.h - what code is mapped where, and its unwind tables: an immutable sorted snapshot that the helper
  * replaces and the handler searches.
  *
- * The helper owns and writes everything; snapshots and tables once published are never freed while sampling
- * runs (a handler may be reading them), so rebuilding must be rare and must reuse the tables of libraries
- * that are still there. The helper learns by /proc/self/maps (no dl_iterate_phdr: its lock belongs to the
- * program). ELF data is read from the file (pread), or from memory through os_peek where the file is gone
- * (vdso, deleted files). */
+ * The helper owns and writes everything. Libraries and tables once published are never freed while sampling
+ * runs (a handler may be reading them), so a library that comes back must be the same object. A snapshot's
+ * memory serves again when it has been out of use for a while. The helper learns by /proc/self/maps (no
+ * dl_iterate_phdr: its lock belongs to the program). ELF data is read from the file (pread), or from memory
+ * through os_peek where the file is gone (vdso, deleted files). */
 #ifndef PLAIT_LIBS_H
 #define PLAIT_LIBS_H
 
 #include "../core/error.h"
 #include "cfi.h"
+#include "sight.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,7 +32,8 @@ struct library {
 };
 
 struct libs {
-    uint64_t generation; /* grows with each snapshot */
+    uint64_t generation;     /* grows with each snapshot */
+    sight_find *first_sight; /* for code that has no library or no table here; may be NULL */
     uint32_t count;
     struct library *library[]; /* sorted by start, not overlapping */
 };

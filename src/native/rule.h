@@ -14,12 +14,11 @@
 
 enum rule_kind {
     RULE_NONE = 0,
-    RULE_REGISTER,   /* CFA = register + offset */
-    RULE_DEREF,      /* CFA = *(register + offset): realigned stacks */
-    RULE_DEREF_WORD, /* CFA = *(register + offset) + 8 */
-    RULE_PLT,        /* CFA = sp + 8, and 8 more where (pc & 15) >= offset */
-    RULE_SIGNAL,     /* the kernel's signal frame is at sp */
-    RULE_END,        /* the outermost frame */
+    RULE_REGISTER, /* CFA = register + offset */
+    RULE_DEREF,    /* CFA = *(register + offset) + words: realigned stacks */
+    RULE_PLT,      /* CFA = sp + 8, and 8 more where (pc & 15) >= offset */
+    RULE_SIGNAL,   /* the kernel's signal frame is at sp */
+    RULE_END,      /* the outermost frame */
 };
 
 /* Where a register of the caller is. RULE_AT(n): in memory at CFA - 8n, 1 <= n < RULE_BY_FP. RULE_BY_FP and
@@ -61,6 +60,22 @@ static inline unsigned rule_fp(uint64_t rule)
 static inline unsigned rule_extra(uint64_t rule)
 {
     return (unsigned)(rule >> 48);
+}
+
+/* What RULE_DEREF has in the place of the offset: 16 bits of offset, 8 bits of words to be added. */
+static inline int64_t rule_deref(int64_t offset, unsigned words)
+{
+    return (offset & 0xffff) | (int64_t)words << 16;
+}
+
+static inline int64_t rule_deref_offset(uint64_t rule)
+{
+    return (int16_t)(uint16_t)(rule >> 8);
+}
+
+static inline unsigned rule_deref_words(uint64_t rule)
+{
+    return rule >> 24 & 255;
 }
 
 /* The row form of a wide rule, or 0 where it needs a place among the table's wide rules. */

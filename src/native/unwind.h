@@ -32,8 +32,8 @@ struct native_frame {
 
 enum unwind_end {
     UNWIND_COMPLETE = 0, /* reached the thread's start (return address undefined, or 0) */
-    UNWIND_NO_LIBRARY,   /* pc in no known mapping: `missed` tells the helper to look again */
-    UNWIND_NO_TABLE,     /* library known, its table not built yet: it was queued */
+    UNWIND_NO_LIBRARY,   /* pc in no known mapping, and nothing to be learnt at first sight (sight.h) */
+    UNWIND_NO_TABLE,     /* the same, of a known library whose table is not built yet: it was queued */
     UNWIND_NO_RULE,      /* the library has no rule for the pc and the frame pointer led nowhere */
     UNWIND_BAD_STACK,    /* sp left the span, was not aligned or did not grow */
     UNWIND_LIMIT,        /* `capacity` frames */
@@ -45,7 +45,8 @@ struct native_stack {
     uint32_t capacity, count;
     uint32_t guessed; /* frames that were stepped by frame pointer without a rule */
     enum unwind_end end;
-    uint64_t missed; /* pc at which the walk ended, for NO_LIBRARY, NO_TABLE, NO_RULE */
+    uint64_t missed; /* the first pc looked up that has no library or no table yet, whether or not the walk
+                        went on at first sight: the helper shall look again. 0 = none */
 };
 
 /* A small per-thread cache of recent rules, by pc; forgotten when the libraries' generation changes. Zeroed
@@ -58,9 +59,16 @@ struct unwind_cache {
     } entry[UNWIND_CACHE];
 };
 
+/* Where the rule of `pc` is kept: return addresses are aligned in many ways, a product spreads them all. */
+static inline uint64_t unwind_cache_slot(uint64_t pc)
+{
+    return pc * 0x9e3779b97f4a7c15u >> (64 - UNWIND_CACHE_BITS);
+}
+
 /* One step: replaces `regs` by the caller's. `exact` is 1 when regs->pc is the instruction itself (frame 0,
  * and after a signal frame), and is updated. Returns -1 to go on, else the enum unwind_end. Sets *guessed.
- * Reads only [regs->sp, span->high) and library tables. Async-signal-safe. */
+ * Reads only [regs->sp, span->high), library tables, and the
+ * unwind data of a library that has none yet. Async-signal-safe. */
 int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
                 const struct stack_span *span, int *exact, int *guessed);
 

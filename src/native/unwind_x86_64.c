@@ -3,7 +3,8 @@
  *
  * Tables rule. Code without a rule (just-in-time compilers, assembly) is stepped by what its stack shows,
  * counted as guessed, and only where the result passes every check. Reads nothing but the stack from the
- * frame's sp upwards, so nothing can fault. Async-signal-safe: no calls out of this room. */
+ * frame's sp upwards, and what sight.h reads of a library that has no table yet, so nothing can fault.
+ * Async-signal-safe: no calls out of this room but that of sight.h. */
 #include "rule.h"
 #include "unwind.h"
 #include <stddef.h>
@@ -13,12 +14,23 @@ enum {
     WORD = 8,
     SIGNAL_REGISTERS = 40, /* gregs in the kernel's ucontext */
     SCAN_WORDS = 64,       /* how far a frame without rule and frame pointer is searched */
+    SCAN_WORDS_CALLER = 2, /* and that of a caller: such as _init, which makes room for one word */
     TRIAL_STEPS = 4,       /* callers that must follow from a word taken for a return address */
     RED_ZONE = 128,        /* bytes below sp that a handler leaves alone */
     PAGE = 4096,
     OUTERMOST = 8192, /* a thread's start lies this close below its stack's end */
     KNOWN_ALL = 0xffff,
     KNOWN_CALLER = 1 << RULE_REG_SP | 1 << RULE_REG_FP | 1 << RULE_REG_EXTRA,
+};
+
+struct walk {
+    const struct libs *libs;
+    struct unwind_cache *cache;
+    const struct stack_span *span;
+    uint64_t missed; /* as in struct native_stack */
+    /* A guess stands below: pcs may be stale words of the stack, and their libraries may be going away, so
+     * that tables alone are asked. */
+    int doubtful;
 };
 
 static inline uint64_t word_at(uint64_t address)
@@ -89,15 +101,17 @@ static inline int find_cfa(uint64_t rule, const struct regs *regs, const struct 
         *cfa = base + WORD + ((regs->pc & 15) >= (uint64_t)rule_offset(rule) ? WORD : 0);
         return 1;
     }
-    *cfa = base + (uint64_t)rule_offset(rule);
-    if (kind == RULE_REGISTER)
+    if (kind == RULE_REGISTER) {
+        *cfa = base + (uint64_t)rule_offset(rule);
         return 1;
+    }
+    *cfa = base + (uint64_t)rule_deref_offset(rule);
     low = end == span->high ? span->low : span->alt_low;
     if (regs->sp - low > RED_ZONE) /* epilogues use what they have just popped */
         low = regs->sp - RED_ZONE;
     if (!is_readable(*cfa, low, end))
         return 0;
-    *cfa = word_at(*cfa) + (kind == RULE_DEREF_WORD ? WORD : 0);
+    *cfa = word_at(*cfa) + WORD * (uint64_t)rule_deref_words(rule);
     return 1;
 }
 
@@ -135,55 +149,56 @@ static int step_signal(struct regs *regs, const struct stack_span *span, uint64_
     return -1;
 }
 
-static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
-                const struct stack_span *span, int *exact, int *guessed, int may_guess);
+static int step(struct walk *walk, struct regs *regs, int *exact, int *guessed, int may_guess);
 
 /* Whether the word at cfa - 8 is a return address as far as tables can tell: it lies in code with a rule,
  * and so do the callers that follow from it. */
-static int is_return(const struct libs *libs, struct unwind_cache *cache, const struct regs *regs,
-                     const struct stack_span *span, uint64_t cfa)
+static int is_return(const struct walk *walk, const struct regs *regs, uint64_t cfa)
 {
+    struct walk doubtful = *walk;
     struct regs trial;
     int exact, guessed, answer = -1;
     unsigned steps = 0;
-    if (libs_find(libs, word_at(cfa - WORD) - 1) == NULL)
+    if (libs_find(walk->libs, word_at(cfa - WORD) - 1) == NULL)
         return 0;
+    doubtful.doubtful = 1;
     trial = *regs;
     enter_caller(&trial, cfa, &exact);
     while (steps < TRIAL_STEPS && answer < 0) {
-        answer = step(libs, cache, &trial, span, &exact, &guessed, 0);
+        answer = step(&doubtful, &trial, &exact, &guessed, 0);
         steps++;
     }
     return answer < 0 || answer == UNWIND_COMPLETE || (answer == UNWIND_NO_RULE && steps > 2);
 }
 
-/* The frame of an interrupted function without rule or frame pointer: its CFA lies above the first word of
- * its stack that is a return address, or 0. Kernels of OpenBLAS align their stack to a page for a buffer of
- * unknown size, and keep the stack pointer from before in rbx. */
-static uint64_t scan(const struct libs *libs, struct unwind_cache *cache, const struct regs *regs,
-                     const struct stack_span *span, uint64_t end, uint64_t limit)
+/* The frame of a function, as a rule an interrupted one, without rule or frame pointer: its CFA lies above
+ * the first word of its stack that is a return address, or 0. Kernels of OpenBLAS align their stack to a page
+ * for a buffer of unknown size, and keep the stack pointer from before in rbx. */
+static uint64_t scan(const struct walk *walk, const struct regs *regs, uint64_t end, uint64_t limit,
+                     int exact)
 {
     uint64_t at = regs->sp, anchor = regs->r[RULE_REG_EXTRA];
-    if (at % PAGE == 0 && is_readable(anchor, at, end)) {
+    unsigned words = exact ? SCAN_WORDS : SCAN_WORDS_CALLER;
+    if (exact && at % PAGE == 0 && is_readable(anchor, at, end)) {
         at = anchor;
         limit = end;
     }
-    for (unsigned i = 0; i < SCAN_WORDS && at < limit; i++, at += WORD)
-        if (is_return(libs, cache, regs, span, at + WORD))
+    for (unsigned i = 0; i < words && at < limit; i++, at += WORD)
+        if (is_return(walk, regs, at + WORD))
             return at + WORD;
     return 0;
 }
 
 /* No rule for the pc: by the frame pointer if it leads to a return address, but for the interrupted function
  * itself, which may not have set it up, first by what its stack shows. */
-static int step_guess(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
-                      const struct stack_span *span, uint64_t end, int *exact)
+static __attribute__((noinline)) int step_guess(const struct walk *walk, struct regs *regs, uint64_t end,
+                                                int *exact)
 {
     uint64_t fp = regs->fp, sp = regs->sp, cfa = 0;
     int framed = is_known(regs, RULE_REG_FP) && is_readable(fp, sp, end) && is_readable(fp + WORD, sp, end) &&
-                 libs_find(libs, word_at(fp + WORD) - 1) != NULL;
-    if (*exact)
-        cfa = scan(libs, cache, regs, span, end, framed ? fp : end);
+                 libs_find(walk->libs, word_at(fp + WORD) - 1) != NULL;
+    if (*exact || !framed)
+        cfa = scan(walk, regs, end, framed ? fp : end, *exact);
     if (cfa != 0)
         return enter_caller(regs, cfa, exact);
     if (framed) {
@@ -196,30 +211,41 @@ static int step_guess(const struct libs *libs, struct unwind_cache *cache, struc
     return UNWIND_NO_RULE;
 }
 
-/* Return addresses are aligned in many ways: a product spreads them all. */
-static inline uint64_t slot_of(uint64_t pc)
+/* No table yet: what first sight tells. Outside of the snapshot nothing would make us forget a rule, so that
+ * it is not kept. */
+static int look_without_table(struct walk *walk, struct library *library, uint64_t pc, uint64_t *rule,
+                              int *keep)
 {
-    return pc * 0x9e3779b97f4a7c15u >> (64 - UNWIND_CACHE_BITS);
+    if (library != NULL)
+        __atomic_store_n(&library->wanted, 1, __ATOMIC_RELAXED);
+    if (walk->missed == 0)
+        walk->missed = pc;
+    *keep = library != NULL;
+    if (!walk->doubtful && sight_rule(walk->libs->first_sight, pc, rule))
+        return -1;
+    return library != NULL ? UNWIND_NO_TABLE : UNWIND_NO_LIBRARY;
 }
 
 /* The rule of `pc` into *rule (0 = none there) and into the cache; -1, or why there is no answer. */
-static __attribute__((noinline)) int look_up(const struct libs *libs, struct unwind_cache *cache, uint64_t pc,
-                                             uint64_t *rule)
+static __attribute__((noinline)) int look_up(struct walk *walk, uint64_t pc, uint64_t *rule)
 {
-    struct library *library = libs_find(libs, pc);
-    const struct cfi_table *table;
-    if (library == NULL)
-        return UNWIND_NO_LIBRARY;
-    table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
+    struct library *library = libs_find(walk->libs, pc);
+    const struct cfi_table *table = NULL;
+    uint64_t slot = unwind_cache_slot(pc);
+    int keep = 1, answer = -1;
+    if (library != NULL)
+        table = __atomic_load_n(&library->table, __ATOMIC_ACQUIRE);
     if (table == NULL) {
-        __atomic_store_n(&library->wanted, 1, __ATOMIC_RELAXED);
-        return UNWIND_NO_TABLE;
+        answer = look_without_table(walk, library, pc, rule, &keep);
+    } else {
+        *rule = rule_widen(table, cfi_find(table, pc - library->bias));
+        if (*rule == 0 && !library->frame_pointers)
+            answer = UNWIND_NO_RULE;
     }
-    *rule = rule_widen(table, cfi_find(table, pc - library->bias));
-    if (*rule == 0 && !library->frame_pointers)
-        return UNWIND_NO_RULE;
-    cache->entry[slot_of(pc)].pc = pc;
-    cache->entry[slot_of(pc)].rule = *rule;
+    if (answer >= 0 || !keep)
+        return answer;
+    walk->cache->entry[slot].pc = pc;
+    walk->cache->entry[slot].rule = *rule;
     return -1;
 }
 
@@ -233,25 +259,27 @@ static inline void check_cache(const struct libs *libs, struct unwind_cache *cac
     cache->generation = libs->generation;
 }
 
-static int step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
-                const struct stack_span *span, int *exact, int *guessed, int may_guess)
+static int step(struct walk *walk, struct regs *regs, int *exact, int *guessed, int may_guess)
 {
+    const struct stack_span *span = walk->span;
+    const struct unwind_cache *cache = walk->cache;
     uint64_t end = stack_end(span, regs->sp), pc, slot, rule, cfa, fp, extra;
     *guessed = 0;
     if (end == 0 || regs->sp % WORD != 0)
         return UNWIND_BAD_STACK;
     pc = regs->pc - (*exact ? 0 : 1);
-    slot = slot_of(pc);
+    slot = unwind_cache_slot(pc);
     rule = cache->entry[slot].rule;
     if (cache->entry[slot].pc != pc || pc == 0) {
-        int answer = look_up(libs, cache, pc, &rule);
+        int answer = look_up(walk, pc, &rule);
         if (answer >= 0)
             return answer;
     }
     switch (rule_kind(rule)) {
     case RULE_NONE:
         *guessed = 1;
-        return may_guess ? step_guess(libs, cache, regs, span, end, exact) : UNWIND_NO_RULE;
+        walk->doubtful = 1;
+        return may_guess ? step_guess(walk, regs, end, exact) : UNWIND_NO_RULE;
     case RULE_SIGNAL:
         return step_signal(regs, span, end, exact);
     case RULE_END:
@@ -277,30 +305,30 @@ static int step(const struct libs *libs, struct unwind_cache *cache, struct regs
 int unwind_step(const struct libs *libs, struct unwind_cache *cache, struct regs *regs,
                 const struct stack_span *span, int *exact, int *guessed)
 {
+    struct walk walk = {.libs = libs, .cache = cache, .span = span};
     check_cache(libs, cache);
-    return step(libs, cache, regs, span, exact, guessed, 1);
+    return step(&walk, regs, exact, guessed, 1);
 }
 
 void unwind_stack(const struct libs *libs, struct unwind_cache *cache, const struct regs *start,
                   const struct stack_span *span, struct native_stack *stack)
 {
+    struct walk walk = {.libs = libs, .cache = cache, .span = span};
     struct regs regs = *start;
     int exact = 1, guessed, end = -1;
     check_cache(libs, cache);
     stack->count = 0;
     stack->guessed = 0;
-    stack->missed = 0;
     while (end < 0 && stack->count < stack->capacity) {
         struct native_frame *frame = &stack->frames[stack->count++];
         frame->pc = regs.pc;
         frame->sp = regs.sp;
         frame->flags = exact ? FRAME_EXACT_PC : 0;
         frame->zero = 0;
-        end = step(libs, cache, &regs, span, &exact, &guessed, 1);
+        end = step(&walk, &regs, &exact, &guessed, 1);
         stack->guessed += (uint32_t)guessed;
     }
-    if (end == UNWIND_NO_LIBRARY || end == UNWIND_NO_TABLE || end == UNWIND_NO_RULE)
-        stack->missed = regs.pc;
+    stack->missed = walk.missed;
     stack->end = end < 0 ? UNWIND_LIMIT : (enum unwind_end)end;
     stack->frames[stack->count] = (struct native_frame){.sp = regs.sp};
 }

@@ -206,8 +206,8 @@ static void expressions(void)
     CHECK_EQUAL(one(program, sizeof program), 0);
     CHECK_RULE(CODE, RULE_PLT, 7, 11, 0, 0);
     CHECK_RULE(CODE + 1, RULE_REGISTER, 10, 0, by_fp, 0);
-    CHECK_RULE(CODE + 2, RULE_DEREF, 6, -8, by_fp, by_fp - 2);
-    CHECK_RULE(CODE + 3, RULE_DEREF_WORD, 7, 24, by_fp, by_fp - 2);
+    CHECK_RULE(CODE + 2, RULE_DEREF, 6, rule_deref(-8, 0), by_fp, by_fp - 2);
+    CHECK_RULE(CODE + 3, RULE_DEREF, 7, rule_deref(24, 1), by_fp, by_fp - 2);
     CHECK_RULE(CODE + 4, RULE_REGISTER, 7, 48, by_fp, by_fp - 2);
     CHECK_EQUAL(rule_at(CODE + 5), 0);
     CHECK_RULE(CODE + 6, RULE_REGISTER, 7, 1 << 20, by_fp, by_fp - 2);

@@ -2,8 +2,9 @@
 /* test_unwind.c - the unwinder against the processor's own account, instruction by instruction.
  *
  * The trap flag raises SIGTRAP after every instruction; the handler keeps a shadow stack of the calls it saw
- * and compares every return address of our walk with it. The frames outside of the stepped code come from
- * libgcc's unwinder. The stepped code (unwind_load.c) is compiled here in several ways. */
+ * and compares every return address of our walk with it. The walk at first sight, without libraries or
+ * without tables, must find the same. The frames outside of the stepped code come from libgcc's unwinder. The
+ * stepped code (unwind_load.c) is compiled here in several ways. */
 #include "check.h"
 #include "native/unwind.h"
 #include "unwind_load.h"
@@ -32,11 +33,12 @@ static struct {
     int was_ret, was_syscall;
     int limbo; /* longjmp has changed the stack and has not yet arrived */
     struct stack_span span;
-    struct unwind_cache cache;
+    struct unwind_cache cache, cache_without[2];
+    long differ; /* first sight and tables */
     long steps, wrong, unfinished, guessed, limbo_steps;
 } stepper;
 
-static struct libs_state *state;
+static struct libs_state *state, *without[2]; /* libraries, tables */
 static unsigned char alternate[ALTERNATE] __attribute__((aligned(16)));
 
 static int look_at_libraries(void)
@@ -47,7 +49,9 @@ static int look_at_libraries(void)
         return 0;
     libs_want_all(state, UINT64_MAX);
     libs_build(state, INT32_MAX);
-    return 1;
+    without[0] = libs_new();
+    without[1] = libs_new();
+    return without[0] != NULL && without[1] != NULL && libs_refresh(without[1]) == 1;
 }
 
 /* Kind of the instruction at pc, as far as it moves the stack. */
@@ -95,7 +99,7 @@ static const char *name_of(uint64_t pc)
 
 static void report(const char *what, const struct native_stack *stack)
 {
-    if (stepper.wrong + stepper.unfinished > SHOWN)
+    if (stepper.wrong + stepper.unfinished + stepper.differ > SHOWN)
         return;
     printf("%s, end %d, guessed %u, step %ld:\n", what, stack->end, stack->guessed, stepper.steps);
     for (uint32_t i = 0; i < stack->count && i < 12; i++) {
@@ -126,6 +130,23 @@ static void compare(const struct native_stack *stack)
     stepper.guessed += stack->guessed > 0;
 }
 
+/* At first sight nothing can be guessed, since a guess leans on what the snapshot knows. Rules of libraries
+ * without tables are remembered, those of unknown libraries are missed each time. */
+static void compare_without(const struct regs *regs, const struct native_stack *stack, int which)
+{
+    static struct native_frame frames[DEPTH + 1];
+    struct native_stack other = {.frames = frames, .capacity = DEPTH};
+    const struct libs *libs = libs_current(without[which]);
+    if (stack->guessed > 0 || libs->first_sight == NULL)
+        return;
+    unwind_stack(libs, &stepper.cache_without[which], regs, &stepper.span, &other);
+    if (other.end == stack->end && other.count == stack->count && (which == 1 || other.missed != 0) &&
+        memcmp(other.frames, stack->frames, (stack->count + 1) * sizeof *frames) == 0)
+        return;
+    stepper.differ++;
+    report(which ? "without tables" : "without libraries", &other);
+}
+
 static void on_trap(int number, siginfo_t *info, void *context)
 {
     static struct native_frame frames[DEPTH + 1];
@@ -144,6 +165,8 @@ static void on_trap(int number, siginfo_t *info, void *context)
     }
     unwind_stack(libs_current(state), &stepper.cache, &regs, &stepper.span, &stack);
     compare(&stack);
+    compare_without(&regs, &stack, 0);
+    compare_without(&regs, &stack, 1);
 }
 
 static inline void trap_on(void)
@@ -214,6 +237,7 @@ static void judge(const char *name, long at_least)
     CHECK(stepper.steps > at_least);
     CHECK_EQUAL(stepper.wrong, 0);
     CHECK_EQUAL(stepper.unfinished, 0);
+    CHECK_EQUAL(stepper.differ, 0);
     /* longjmp's last instructions describe the stack to come */
     CHECK(stepper.guessed < 16);
     CHECK(stepper.limbo_steps < 16);
@@ -298,6 +322,8 @@ int main(int argc, char **argv)
         {"by_clang", by_clang},
         {"branch_protection", branch_protection},
     };
+    if (sight_finder() == NULL)
+        printf("  no _dl_find_object here: nothing is walked at first sight\n");
     setvbuf(stdout, NULL, _IOLBF, 0);
     return check_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }
