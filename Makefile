@@ -85,6 +85,7 @@ bench: venv all
 	@$(VENV_PYTHON) bench/run.py
 
 soak: venv all
+	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only fuzz --fuzz-seconds 300
 	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
 
 clean:

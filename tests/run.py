@@ -15,7 +15,7 @@ import time
 from glob import glob
 from typing import Dict, List, Optional
 
-FUZZ_SECONDS = 20
+FUZZ_SECONDS = 10
 STEP_SECONDS = 1200
 _SANITIZER = "detect_leaks=0"  # at exit it finds libFuzzer's own main
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
@@ -42,7 +42,7 @@ class Tally:
 
 
 def call(
-    command: List[str], environment: Optional[Dict[str, str]] = None
+    command: List[str], environment: Optional[Dict[str, str]] = None, folder: Optional[str] = None
 ) -> "subprocess.CompletedProcess[str]":
     """Output and status of a command; one that hangs is ended and has failed, with what it said so far."""
     process = subprocess.Popen(
@@ -52,6 +52,7 @@ def call(
         text=True,
         errors="replace",
         env=environment,
+        cwd=folder,
     )
     try:
         output, _ = process.communicate(timeout=STEP_SECONDS)
@@ -89,31 +90,38 @@ def c_tests(tally: Tally, build: str) -> None:
         run(tally, name, [os.path.join(build, name)], counts=True)
 
 
-def fuzzing(tally: Tally, build: str) -> None:
+def fuzzing(tally: Tally, build: str, seconds: int) -> None:
     """Each fuzz target for a moment, with clang's libFuzzer and the address sanitizer."""
-    targets = sorted(glob("tests/fuzz/fuzz_*.c"))
+    folder = os.path.join(build, "fuzz")
+    objects = os.path.join(folder, "obj")
+    os.makedirs(objects, exist_ok=True)
     clang = shutil.which("clang")
-    probe = os.path.join(build, "fuzz", "probe.c")
-    os.makedirs(os.path.dirname(probe), exist_ok=True)
+    probe = os.path.join(folder, "probe.c")
     with open(probe, "w") as file:
         file.write("int LLVMFuzzerTestOneInput(const char *d, long n) { return n < 0 && d; }\n")
-    flags = ["-g", "-O1", "-fsanitize=fuzzer,address", "-std=c11", "-D_GNU_SOURCE"]
-    flags += ["-Iinclude", "-Isrc", "-Itests/c"]
-    if clang is None or call([clang, *flags, "-o", probe[:-2], probe]).returncode != 0:
+    here = os.getcwd()
+    flags = ["-g", "-O1", "-std=c11", "-D_GNU_SOURCE"]
+    flags += ["-I" + os.path.join(here, path) for path in ("include", "src", "tests/c")]
+    whole = [clang or "clang", *flags, "-fsanitize=fuzzer,address", "-o"]
+    if clang is None or call([*whole, probe[:-2], probe]).returncode != 0:
         tally.skip("fuzzing", "clang with libFuzzer is not here")
         return
-    sources = [path for path in glob("src/*.c") + glob("src/*/*.c") if not path.startswith("src/symbols/")]
-    for target in targets:
+    sources = [os.path.join(here, path) for path in glob("src/*.c") + glob("src/*/*.c")]
+    sources = [path for path in sources if "/src/symbols/" not in path]
+    parts = [os.path.join(objects, os.path.basename(path)[:-2] + ".o") for path in sources]
+    made = call([clang, *flags, "-fsanitize=fuzzer-no-link,address", "-c", *sources], folder=objects)
+    for target in sorted(glob("tests/fuzz/fuzz_*.c")):
         name = os.path.basename(target)[:-2]
-        program = os.path.join(build, "fuzz", name)
+        program = os.path.join(folder, name)
         corpus = program + ".corpus"
         os.makedirs(corpus, exist_ok=True)
-        made = call([clang, *flags, "-o", program, target, *sources, "-lm", "-lpthread", "-ldl"])
+        if made.returncode == 0:
+            made = call([*whole, program, target, *parts, "-lm", "-lpthread", "-ldl"])
         if made.returncode != 0:
             print(made.stdout)
             tally.add(name, 0, 1)
-            continue
-        limit = ["-max_total_time=%d" % FUZZ_SECONDS, "-rss_limit_mb=2048", "-timeout=10", "-verbosity=0"]
+            return
+        limit = ["-max_total_time=%d" % seconds, "-rss_limit_mb=2048", "-timeout=10", "-verbosity=0"]
         run(tally, name, [program, corpus, *limit, "-artifact_prefix=%s." % program])
 
 
@@ -148,6 +156,7 @@ def main() -> int:
     parser.add_argument("--build", default="build")
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--only", choices=("c", "fuzz", "style", "py"))
+    parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS)
     chosen = parser.parse_args()
     tally = Tally()
 
@@ -168,7 +177,7 @@ def main() -> int:
         style(tally)
         analysis(tally)
     if asked("fuzz"):
-        fuzzing(tally, chosen.build)
+        fuzzing(tally, chosen.build, chosen.fuzz_seconds)
     lane.join()
     for name in tally.failures:
         print("FAILED %s" % name)
