@@ -20,7 +20,7 @@ HANDLER_OBJECTS = [
     "core/*.o",
 ]
 # Objects whose code runs in the raw helper thread, which has no libc state.
-HELPER_OBJECTS = ["engine/helper*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
+HELPER_OBJECTS = ["engine/helper*.o", "engine/life*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
 
 # libc functions that are pure: they touch their arguments only. All are bound at load (-z now).
 PURE = {"memcpy", "memset", "memmove", "memcmp", "memchr", "strlen", "strcmp", "_GLOBAL_OFFSET_TABLE_"}
