@@ -11,7 +11,7 @@ enum {
     RULE_REG_SP = 7,
     RULE_REG_EXTRA = 3, /* the second tracked register */
     RULE_REG_RETURN = 16,
-    RULE_REGISTERS = 17, /* general registers and the return address */
+    RULE_REGISTERS = 16, /* general registers */
 };
 
 #endif

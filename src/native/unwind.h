@@ -6,12 +6,14 @@
 
 #include "../core/core.h"
 #include "libs.h"
+#include "rule_x86_64.h"
 
 /* The registers of a frame. `pc`, `sp` and `fp` always; `r` holds all general registers in DWARF numbering
- * (x86_64: 0 rax .. 7 rsp .. 15 r15), of which those not in `known` (a bit each) are lost. */
+ * (x86_64: 0 rax .. 7 rsp .. 15 r15), of which those not in `known` (a bit each) are lost. Several of these
+ * stand on the handler's stack at a time. */
 struct regs {
     uint64_t pc, sp, fp;
-    uint64_t r[32];
+    uint64_t r[RULE_REGISTERS];
     uint32_t known;
 };
 

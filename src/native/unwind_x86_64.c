@@ -349,7 +349,7 @@ void unwind_regs_of_signal(struct regs *regs, const void *context)
 
 _Static_assert(offsetof(struct regs, pc) == 0 && offsetof(struct regs, sp) == 8 &&
                    offsetof(struct regs, fp) == 16 && offsetof(struct regs, r) == 24 &&
-                   offsetof(struct regs, known) == 280,
+                   offsetof(struct regs, known) == 152,
                "unwind_regs_here writes by these offsets");
 
 /* At entry: the return address at sp, the caller's registers untouched but for the argument. */
@@ -367,6 +367,6 @@ __attribute__((naked)) void unwind_regs_here(__attribute__((unused)) struct regs
             "movq %r13, 24+13*8(%rdi)\n\t"
             "movq %r14, 24+14*8(%rdi)\n\t"
             "movq %r15, 24+15*8(%rdi)\n\t"
-            "movl $0xf0c8, 280(%rdi)\n\t"
+            "movl $0xf0c8, 152(%rdi)\n\t"
             "ret");
 }
