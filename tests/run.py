@@ -17,6 +17,8 @@ from typing import Dict, List, Optional
 
 FUZZ_SECONDS = 10
 STEP_SECONDS = 1200
+# Long ones that use one core all the time: the other lane takes them.
+STEADY = ["tests/py/test_stepper.py", "tests/py/test_cpython_suite.py", "tests/py/test_lines.py"]
 _SANITIZER = "detect_leaks=0"  # at exit it finds libFuzzer's own main
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
@@ -163,9 +165,13 @@ def main() -> int:
     def asked(name: str) -> bool:
         return chosen.only in (None, name)
 
+    def pytest(name: str, *what: str) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", "--durations=5", *what]
+        run(tally, name, command, counts=True)
+
     def python_lane() -> None:
         if asked("py"):
-            run(tally, "pytest", [sys.executable, "-m", "pytest", "-q", "-rs", "tests/py"], counts=True)
+            pytest("pytest", "tests/py", *["--ignore=" + path for path in STEADY])
             run(tally, "test_profiler.py", [sys.executable, "test_profiler.py"], counts=True)
 
     # Side by side: two cores halve the wait, and no test depends on how fast it runs.
@@ -178,6 +184,8 @@ def main() -> int:
         analysis(tally)
     if asked("fuzz"):
         fuzzing(tally, chosen.build, chosen.fuzz_seconds)
+    if asked("py"):
+        pytest("pytest, the steady ones", *STEADY)
     lane.join()
     for name in tally.failures:
         print("FAILED %s" % name)

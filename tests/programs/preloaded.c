@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* preloaded.c - a C program that knows nothing of the profiler: two functions with a known share of the CPU
- * time, 3 to 1, in the main thread and in a second one. Prints the nanoseconds of each. A turn takes
- * milliseconds: a signal that another CPU sends may take some 20 us to arrive, and then meets a system call
- * where these are frequent. */
+ * time, 3 to 1, in the main thread and in a second one. Prints the nanoseconds of each. A turn takes many
+ * milliseconds, for a busy machine likes to take the CPU from a thread at its system calls, and there it is
+ * sampled then. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +38,9 @@ static void *turns(void *slot)
 {
     long long *mine = slot, start = thread_ns(), before = start;
     while (before - start < (long long)(seconds * 1e9)) {
-        spin_often(3000000);
+        spin_often(30000000);
         long long middle = thread_ns();
-        spin_seldom(1000000);
+        spin_seldom(10000000);
         long long after = thread_ns();
         mine[0] += middle - before;
         mine[1] += after - middle;
