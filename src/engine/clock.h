@@ -21,6 +21,7 @@ struct clock_thread {
     uint64_t look;       /* poll: os_now() of the next look */
     uint64_t ticks;      /* poll: thread->ticks when last signalled */
     uint32_t idle;       /* poll: looks in a row at which it stood still */
+    uint64_t due;        /* poll: a tick set for later has come by then */
     uint32_t signalled;  /* poll: a signal is out, its handler not yet seen */
     int attached;
 };

@@ -7,13 +7,18 @@
  *
  * The handler's own time must not wake a sleeper for ever. The handler says whether its tick met the thread
  * in a system call (in_wait). If it did, all CPU time up to the next look counts as the tick's own: the base
- * moves up to there once. The base also has to be passed by 20 us. The weight is never reduced by this. */
+ * moves up to there once. The base also has to be passed by 20 us. The weight is never reduced by this.
+ *
+ * Where the helper takes the CPU from the very thread that it is about to signal, the moment is the
+ * scheduler's choice and not a random one: mostly the end of a system call. Such a thread gets its tick from
+ * a timer, at a random time within the period that follows. */
 #include "engine.h"
 
 #include "../os/os.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 enum { SLACK_NS = 20 * 1000, LOOK_MAX_NS = 50 * 1000 * 1000, IDLE_LOOKS = 8 };
 
@@ -55,6 +60,46 @@ static int signal_thread(struct thread *thread)
     return (int)os_call4(SYS_rt_tgsigqueueinfo, engine.pid, thread->tid, ENGINE_SIGNAL, &info);
 }
 
+static uint64_t random_below(uint64_t limit)
+{
+    static uint64_t random = 0x9e3779b97f4a7c15ULL;
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return random % limit;
+}
+
+/* The thread's tick, now or at a random time soon; -ESRCH when the thread is gone. */
+static int fire(struct thread *thread, uint64_t now)
+{
+    struct clock_thread *clock = &thread->clock;
+    clock->ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+    clock->signalled = 1;
+    clock->due = now;
+    if (__atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() && helper_give_timer(thread)) {
+        uint64_t delay = engine.period / 50 + random_below(engine.period * 9 / 10);
+        struct itimerspec soon = {{0, 0}, {(long)(delay / 1000000000), (long)(delay % 1000000000)}};
+        clock->due = now + delay + engine.period;
+        __atomic_store_n(&thread->aimed, now + delay, __ATOMIC_RELAXED);
+        __atomic_store_n(&thread->aimed_cpu, -1, __ATOMIC_RELAXED);
+        if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) == 0)
+            return 0;
+    }
+    helper_give_timer(thread); /* the handler may find that its signal waited for a CPU */
+    __atomic_store_n(&thread->aimed, now, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->aimed_cpu, os_cpu(), __ATOMIC_RELAXED);
+    return signal_thread(thread);
+}
+
+/* 1 while a timer that was set for the thread may still be to come: setting it again would put it off for
+ * ever. */
+static int is_due(const struct thread *thread, uint64_t now)
+{
+    const struct clock_thread *clock = &thread->clock;
+    return clock->signalled && now < clock->due &&
+           __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE) == clock->ticks;
+}
+
 /* The handler of the last signal has run: where does the next tick's CPU time begin? */
 static void settle_base(struct thread *thread, uint64_t cpu)
 {
@@ -81,9 +126,7 @@ static void look(struct thread *thread, uint64_t now)
         __atomic_fetch_add(&thread->owed, cpu - clock->seen, __ATOMIC_RELAXED);
         clock->seen = clock->base = cpu;
         clock->idle = 0;
-        clock->ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
-        clock->signalled = 1;
-        if (signal_thread(thread) == -ESRCH)
+        if (!is_due(thread, now) && fire(thread, now) == -ESRCH)
             __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
         return;
     }
@@ -94,11 +137,7 @@ static void look(struct thread *thread, uint64_t now)
 /* Uniform within 10 % of the period, so that no program runs in step with it. */
 static uint64_t jittered(void)
 {
-    static uint64_t random = 0x9e3779b97f4a7c15ULL;
-    random ^= random << 13;
-    random ^= random >> 7;
-    random ^= random << 17;
-    return engine.period - engine.period / 10 + random % (engine.period / 5 + 1);
+    return engine.period - engine.period / 10 + random_below(engine.period / 5 + 1);
 }
 
 static uint64_t turn(uint64_t now)

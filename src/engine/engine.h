@@ -50,6 +50,7 @@ struct thread {
     uint64_t ticks;                  /* handler runs so far; atomic */
     uint64_t carry;                  /* weight of a tick that was put off */
     uint64_t carry_time;             /* and its time */
+    int cpu;                         /* where its last tick ran, -1 none yet; atomic */
     uint32_t tries;                  /* how often it was */
     uint64_t lost, lost_weight;      /* ring full; atomic, taken by the helper */
     uint64_t given;                  /* weight of all ticks so far, lost ones included; atomic */
@@ -67,7 +68,9 @@ struct thread {
     size_t mapped;                       /* bytes of this thread's memory, this struct at its start */
 
     /* helper to handler */
-    uint64_t owed; /* weight for the thread's next tick: found missing (perf) or its delta (poll); atomic */
+    uint64_t aimed; /* poll: os_now() for which its signal was meant, 0 = none; atomic */
+    int aimed_cpu;  /* poll: where the helper was when it sent it, -1 for a timer's; atomic */
+    uint64_t owed;  /* weight for the thread's next tick: found missing (perf) or its delta (poll); atomic */
 
     void *(*begin)(void *); /* a hooked thread's start routine and argument */
     void *argument;
@@ -179,6 +182,9 @@ struct thread *handler_self(void);
 void handler_set_self(struct thread *thread);
 
 /* ---- helper.c ---- */
+/* Gives the thread its one-shot, if it has none: 1 when it has one now. Its signal's purpose is
+ * PURPOSE_PUT_OFF. */
+int helper_give_timer(struct thread *thread);
 void helper_main(void *argument); /* the thread */
 
 /* ---- life.c ---- */

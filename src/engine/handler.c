@@ -158,7 +158,7 @@ static void warm_up(const struct thread *thread)
     }
     uint32_t native = thread->native_count < FRAMES ? thread->native_count : FRAMES;
     for (uint32_t i = 0; i < native; i++) {
-        __builtin_prefetch(&thread->cache.entry[thread->native[i].pc % UNWIND_CACHE]);
+        __builtin_prefetch(&thread->cache.entry[unwind_cache_slot(thread->native[i].pc - 1)]);
         __builtin_prefetch((const void *)(uintptr_t)(thread->native[i].sp - 8));
     }
     const unsigned char *next = thread->ring.bytes + (thread->ring.head & (thread->ring.size - 1));
@@ -203,7 +203,7 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     *native = (struct native_stack){.frames = thread->native, .capacity = STACK_WALK_MAX};
     unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, native);
     thread->native_count = native->count;
-    if (native->end == UNWIND_NO_LIBRARY || native->end == UNWIND_NO_TABLE)
+    if (native->missed != 0)
         miss(thread, native->missed);
 
     *flags |= native->end != UNWIND_COMPLETE ? SAMPLE_NATIVE_CUT : 0;
@@ -306,12 +306,12 @@ static void record(struct thread *thread, const struct stacks *stacks, uint32_t 
                 (uint32_t)(sizeof(struct sample) + sample->count * sizeof(struct frame)));
 }
 
-/* Arms the thread's one-shot: the frame chain is being relinked and will be whole in nanoseconds. */
-static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
+/* Arms the thread's one-shot: the tick comes back after `delay` ns (below a second), with its weight. */
+static int put_off(struct thread *thread, uint64_t time, uint64_t weight, uint64_t delay)
 {
-    if (thread->timer < 0 || thread->tries == PUT_OFF_TRIES)
+    if (thread->timer < 0 || thread->tries >= PUT_OFF_TRIES)
         return 0;
-    struct itimerspec soon = {{0, 0}, {0, (long)PUT_OFF_NS << thread->tries}};
+    struct itimerspec soon = {{0, 0}, {0, (long)delay}};
     if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) < 0)
         return 0;
     __atomic_store_n(&thread->carry, weight, __ATOMIC_RELAXED);
@@ -322,14 +322,28 @@ static int put_off(struct thread *thread, uint64_t time, uint64_t weight)
     return 1;
 }
 
+/* A signal that waited for the thread to get a CPU, or that was sent by a helper which had just taken this
+ * CPU from it, meets the thread where the scheduler had stopped it, mostly at the end of a system call: no
+ * random place. The delay after which the thread has moved on, or 0 for a tick in time. */
+static uint64_t stale_for(const struct thread *thread, uint64_t now)
+{
+    enum { STALE_NS = 150 * 1000, STALE_TRIES = 4 };
+    uint64_t aimed = __atomic_load_n(&thread->aimed, __ATOMIC_RELAXED);
+    if (aimed == 0 || thread->tries >= STALE_TRIES ||
+        (now < aimed + STALE_NS && thread->cpu != __atomic_load_n(&thread->aimed_cpu, __ATOMIC_RELAXED)))
+        return 0;
+    uint64_t longest = engine.period < 1000000 ? engine.period : 1000000;
+    return longest / 50 + (now * 0x9e3779b97f4a7c15ULL >> 32) * longest * 9 / 10 / UINT32_MAX;
+}
+
 static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned purpose, uint32_t *flags)
 {
     const struct clock_ops *clock = engine.clock;
     uint64_t weight = thread->carry;
     __atomic_store_n(&thread->carry, 0, __ATOMIC_RELAXED);
-    if (purpose == PURPOSE_PUT_OFF)
+    if (weight != 0)
         *flags |= SAMPLE_PUT_OFF;
-    else if (clock != NULL)
+    if (purpose != PURPOSE_PUT_OFF && clock != NULL)
         weight += clock->weight(thread, info);
     if (load(&thread->owed) != 0)
         weight += __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
@@ -357,9 +371,16 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     if (weight == 0)
         return; /* a put-off's timer after its tick was taken with another one */
 
+    uint64_t stale = rerun == RERUN_NONE ? stale_for(thread, now) : 0;
+    if (stale != 0 && put_off(thread, time, weight, stale)) {
+        __atomic_store_n(&thread->aimed, now + stale, __ATOMIC_RELAXED);
+        __atomic_store_n(&thread->aimed_cpu, -1, __ATOMIC_RELAXED);
+        return;
+    }
     struct stacks stacks;
     if (take_stacks(thread, &regs, context, 0, &stacks, &flags) < 0) {
-        if (put_off(thread, time, weight))
+        /* The chain is being relinked and will be whole in nanoseconds. */
+        if (put_off(thread, time, weight, (uint64_t)PUT_OFF_NS << thread->tries))
             return;
         take_stacks(thread, &regs, context, 1, &stacks, &flags);
     }
@@ -385,6 +406,7 @@ void handler_on_signal(int signal, siginfo_t *info, void *context)
         return;
     }
     self_thread = thread;
+    __atomic_store_n(&thread->cpu, os_cpu(), __ATOMIC_RELAXED);
     if (engine.empty_handler)
         rerun_check(context);
     else

@@ -57,12 +57,10 @@ static void read_name(struct thread *thread)
     writer_thread(engine.writer, thread->number, thread->tid, thread->name);
 }
 
-/* A one-shot that brings a tick back when the frame chain could not be walked; 3.10 to 3.12 need it. */
-static void make_timer(struct thread *thread)
+int helper_give_timer(struct thread *thread)
 {
-    if (thread->timer >= 0 || engine.python_state != 1 || engine.python.minor < 10 ||
-        engine.python.minor > 12)
-        return;
+    if (thread->timer >= 0)
+        return 1;
     struct sigevent event;
     memset(&event, 0, sizeof event);
     event.sigev_notify = SIGEV_THREAD_ID;
@@ -71,8 +69,16 @@ static void make_timer(struct thread *thread)
         (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_PUT_OFF << 16 | thread->slot);
     memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &thread->tid, sizeof(int));
     int timer = -1;
-    if (os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
-        thread->timer = timer;
+    if (os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0)
+        return 0;
+    thread->timer = timer;
+    return 1;
+}
+
+/* A frame chain that can't be walked at every instruction needs a tick to come back a little later. */
+static int has_put_offs(void)
+{
+    return engine.python_state == 1 && engine.python.minor >= 10 && engine.python.minor <= 12;
 }
 
 static void attach_thread(struct thread *thread)
@@ -92,7 +98,8 @@ static void attach_thread(struct thread *thread)
     thread->clock.attached = result == 0;
     if (engine.counting && thread->instructions.fd < 0)
         counter_attach(&thread->instructions, thread->tid);
-    make_timer(thread);
+    if (has_put_offs())
+        helper_give_timer(thread);
     read_name(thread);
 }
 

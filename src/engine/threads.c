@@ -78,7 +78,9 @@ static void thread_clear(struct thread *thread)
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
-    thread->timer = -1;
+    thread->timer = thread->cpu = -1;
+    thread->aimed = 0;
+    thread->aimed_cpu = -1;
     thread->name[0] = 0;
     thread->guard.current = &engine.unmapped;
     memset(&thread->clock, 0, sizeof thread->clock);

@@ -28,6 +28,9 @@ long os_syscall(long number, long a, long b, long c, long d, long e, long f);
 int os_thread_id(void);
 int os_process_id(void);
 
+/* The CPU the caller runs on, without a system call. */
+int os_cpu(void);
+
 /* Clocks in nanoseconds. os_now: monotonic, through the vdso (about 30 ns, no system call where the
  * clock source allows). os_wall: since 1970. os_thread_cpu: CPU time of any thread of this process
  * (a system call); negative errno once the thread is gone. */

@@ -24,6 +24,15 @@ long os_syscall(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
+int os_cpu(void)
+{
+    /* Linux keeps node and CPU in the limit of this segment, for its own vdso. */
+    enum { CPU_NODE_SEGMENT = 0x7b, CPU_BITS = 0xfff };
+    unsigned limit;
+    __asm__("lsl %1, %0" : "=r"(limit) : "r"(CPU_NODE_SEGMENT));
+    return (int)(limit & CPU_BITS);
+}
+
 /* What the thread finds at the top of its stack; the thread pointer points at it. Its first word must point
  * to itself (the ABI's way to read the thread pointer); errno and other thread-locals of libc would lie below
  * it and fall into the untouched part of the block. */
