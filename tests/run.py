@@ -36,7 +36,7 @@ class Tally:
             self.failed += failed
             self.skipped += skipped
             if failed:
-                self.failures.append(name)
+                self.failures.append("FAILED " + name)
 
     def skip(self, name: str, why: str) -> None:
         self.add(name, 0, 0, 1)
@@ -79,6 +79,7 @@ def run(tally: Tally, name: str, command: List[str], counts: bool = False) -> No
     lines = ["== %s (%.0f s)" % (name, time.monotonic() - start)]
     lines += [line for line in output.splitlines() if bad or line.lower().startswith("skipped")]
     print("\n".join(lines) + "\n", end="", flush=True)
+    tally.failures += [line for line in output.splitlines() if bad and line.startswith("FAILED ")]
     if not counts:
         tally.add(name, int(not bad), int(bad))
         return
@@ -166,7 +167,7 @@ def main() -> int:
         return chosen.only in (None, name)
 
     def pytest(name: str, *what: str) -> None:
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", "--durations=5", *what]
+        command = [sys.executable, "-m", "pytest", "-q", "-rsfE", "--tb=short", "--durations=5", *what]
         run(tally, name, command, counts=True)
 
     def python_lane() -> None:
@@ -187,8 +188,8 @@ def main() -> int:
     if asked("py"):
         pytest("pytest, the steady ones", *STEADY)
     lane.join()
-    for name in tally.failures:
-        print("FAILED %s" % name)
+    for line in tally.failures:
+        print(line)
     print("%d passed, %d failed, %d skipped" % (tally.passed, tally.failed, tally.skipped))
     return int(tally.failed > 0)
 
