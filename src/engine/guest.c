@@ -11,6 +11,7 @@
 #include "../os/os.h"
 #include "got.h"
 #include "rerun.h"
+#include "wrap.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -20,7 +21,6 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
-typedef sighandler_t signal_function(int, sighandler_t);
 typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 /* dlsym gives an object pointer where a function is wanted; POSIX has it work, ISO C needs the detour. */
@@ -107,7 +107,7 @@ EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigact
         py_find_slot(&engine.python, (uint64_t)(uintptr_t)__builtin_thread_pointer(), engine.data_offset);
     if (signal == ENGINE_SIGNAL && guest_exchange(action, old))
         return 0;
-    int result = guest_real_sigaction(signal, action, old);
+    int result = wrap_sigaction(signal, action, old);
     if (result == 0)
         return 0;
     errno = -result;
@@ -116,11 +116,8 @@ EXPORTED int sigaction(int signal, const struct sigaction *action, struct sigact
 
 EXPORTED sighandler_t signal(int number, sighandler_t handler)
 {
-    static signal_function *real; /* knows what siginterrupt() was told */
-    if (real == NULL)
-        resolve("signal", &real);
     if (number != ENGINE_SIGNAL || handler == SIG_ERR)
-        return real(number, handler);
+        return wrap_signal(number, handler);
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
@@ -224,6 +221,7 @@ static void after_fork_child(void)
 {
     handler_set_self(NULL);
     guest_held = 0;
+    wrap_begin();
     api_after_fork();
     after_fork();
 }
@@ -239,6 +237,7 @@ void guest_redirect(void)
         return;
     if (dlsym(program, "sigaction") != (void *)(uintptr_t)sigaction)
         got_redirect(patches, 3);
+    wrap_present();
     dlclose(program);
 }
 
@@ -248,5 +247,6 @@ void guest_prepare(void)
     if (done)
         return;
     done = 1;
+    wrap_begin();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }

@@ -14,6 +14,7 @@
 #include "../braid.h"
 #include "../os/os.h"
 #include "rerun.h"
+#include "wrap.h"
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -360,7 +361,7 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     warm_up(thread);
     struct regs regs;
     unwind_regs_of_signal(&regs, context);
-    enum rerun rerun = rerun_check(context);
+    enum rerun rerun = rerun_check_unless(context, wrap_is_own(regs.pc, regs.sp, now));
     if (rerun == RERUN_AGAIN) {
         flags |= SAMPLE_RERUN;
         add(&thread->reruns, 1);

@@ -5,6 +5,8 @@
 #ifndef PLAIT_RERUN_H
 #define PLAIT_RERUN_H
 
+#include <stdint.h>
+
 enum rerun { RERUN_NONE, RERUN_AGAIN, RERUN_LEFT, RERUN_RESTARTED };
 
 /* Looks at the interrupted context: RERUN_AGAIN: an interrupted call will run again when the handler returns;
@@ -12,6 +14,11 @@ enum rerun { RERUN_NONE, RERUN_AGAIN, RERUN_LEFT, RERUN_RESTARTED };
  * EINTR; RERUN_RESTARTED: about to enter the kernel, for the first time or restarted by it; RERUN_NONE: not
  * in a system call. */
 enum rerun rerun_check(void *context);
+/* The same for a call whose EINTR is known to be the program's own: RERUN_LEFT instead of RERUN_AGAIN. */
+enum rerun rerun_check_unless(void *context, int own);
+
+/* 1 when the context is that of an interrupted call (-EINTR behind its `syscall`), and where. */
+int rerun_interrupted(const void *context, uint64_t *pc, uint64_t *sp);
 
 /* A signal of the program itself came through our handler, and the program asked for no SA_RESTART: the call
  * that the kernel was about to restart returns EINTR. */

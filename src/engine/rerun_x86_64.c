@@ -138,7 +138,21 @@ static int is_syscall(const unsigned char *code)
     return code[0] == 0x0f && code[1] == 0x05;
 }
 
-enum rerun rerun_check(void *argument)
+int rerun_interrupted(const void *argument, uint64_t *pc, uint64_t *sp)
+{
+    const ucontext_t *context = argument;
+    *pc = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    *sp = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
+    return context->uc_mcontext.gregs[REG_RAX] == -EINTR && (*pc & 4095) >= 2 &&
+           is_syscall((const unsigned char *)(uintptr_t)*pc - 2);
+}
+
+enum rerun rerun_check(void *context)
+{
+    return rerun_check_unless(context, 0);
+}
+
+enum rerun rerun_check_unless(void *argument, int own)
 {
     ucontext_t *context = argument;
     greg_t *registers = context->uc_mcontext.gregs;
@@ -147,7 +161,7 @@ enum rerun rerun_check(void *argument)
 
     if (registers[REG_RAX] == -EINTR && place >= 2 && is_syscall(pc - 2)) {
         long number = number_before(pc - 2, registers);
-        if (number < 0 || !LISTED(again, (uint64_t)number) || handler_waits(context, 0))
+        if (own || number < 0 || !LISTED(again, (uint64_t)number) || handler_waits(context, 0))
             return RERUN_LEFT;
         sleep_the_rest(registers, number);
         registers[REG_RAX] = number;
