@@ -130,6 +130,8 @@ static void recording_show_notes(struct profiler_recording *recording)
                  millis);
     if (!recording->clean)
         recording_show_text(recording, "note", note);
+    if (!recording->clean && recording->damage == NULL)
+        recording->endless = (uint32_t)COUNT(recording->shown, struct recording_pair);
     if (recording->lost != 0) {
         snprintf(note, sizeof note, "%llu ticks gave no sample (%llu.%03llu s of CPU time)",
                  (unsigned long long)recording->lost,
@@ -166,6 +168,9 @@ static void recording_show_all(struct profiler_recording *recording)
 int profiler_recording_field(struct profiler_recording *recording, uint32_t index, const char **key,
                              const char **value)
 {
+    /* What is selected has an end, also where the recording goes on. */
+    if (recording->selected && recording->endless != 0 && index + 1 >= recording->endless)
+        index++;
     if (index >= COUNT(recording->shown, struct recording_pair))
         return 0;
     const struct recording_pair *pair = &ITEMS(recording->shown, struct recording_pair)[index];

@@ -164,6 +164,7 @@ def test_nested_profiles_hold_their_own_interval(tmp_path):
             burn_b(0.3)
     outer.write_json(tmp_path / "outer.json")
     inner.write_json(tmp_path / "inner.json")
+    assert "no end" not in (tmp_path / "inner.json").read_text(), "a profile is whole although the sampler goes on"
     whole, part = shares(tmp_path / "outer.json"), shares(tmp_path / "inner.json")
     assert whole["burn_a"] > 0 and whole["burn_b"] > 0
     assert part["burn_a"] == 0 and part["burn_b"] > 0
