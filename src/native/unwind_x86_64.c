@@ -62,8 +62,9 @@ static inline int is_readable(uint64_t address, uint64_t sp, uint64_t end)
     return address >= sp && address % WORD == 0 && address < end && end - address >= WORD;
 }
 
-/* A caller's register. A place below sp was popped already, and so was one that the frame pointer puts
- * outside of this frame (compilers let the last rule stand in epilogues): the register has its old value. */
+/* A caller's register. A place just below sp was popped already, or the stack pointer was moved past it first
+ * (libffi): within the red zone it still holds the value. One farther below, and one that the frame pointer
+ * puts outside of this frame (compilers let the last rule stand in epilogues): the register has its old value. */
 static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint64_t cfa, uint64_t end,
                            uint64_t *value)
 {
@@ -78,9 +79,9 @@ static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint
         address = cfa - WORD * (uint64_t)place;
     else
         address = regs->fp + WORD * (uint64_t)((int64_t)place - RULE_FP_ZERO);
-    if (address < regs->sp || (place >= RULE_BY_FP && address >= cfa))
+    if (address < regs->sp - RED_ZONE || (place >= RULE_BY_FP && (address < regs->sp || address >= cfa)))
         return;
-    if (!is_readable(address, regs->sp, end)) {
+    if (!is_readable(address, regs->sp - RED_ZONE, end)) {
         regs->known &= ~(1u << reg);
         return;
     }
