@@ -364,7 +364,6 @@ int api_stop_locked(struct error *error)
             result = helper_start();
         helper_join();
     } while (result == 0 && engine.status == ENGINE_STOPPING);
-    threads_drop_timers();
     __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_SEQ_CST);
     if (result != 0 && engine.error.code == 0)
         return error_set(error, PROFILER_SYSTEM, -result,

@@ -69,14 +69,21 @@ static uint64_t random_below(uint64_t limit)
     return random % limit;
 }
 
-/* The thread's tick, now or at a random time soon; -ESRCH when the thread is gone. */
+/* The thread's tick, now or at a random time soon; -ESRCH when the thread is gone. A timer whose signal may
+ * be under way is never set again: the kernel (6.13+) then drops that signal, which may have ended a wait
+ * already, and no handler runs it again. A tick that was put off takes what is owed, too. */
 static int fire(struct thread *thread, uint64_t now)
 {
     struct clock_thread *clock = &thread->clock;
-    clock->ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+    uint64_t ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+    int unheard = clock->signalled && ticks == clock->ticks;
+    clock->ticks = ticks;
     clock->signalled = 1;
     clock->due = now;
-    if (__atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() && helper_give_timer(thread)) {
+    if (__atomic_load_n(&thread->carry, __ATOMIC_RELAXED) != 0)
+        return 0;
+    if (!unheard && __atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() &&
+        helper_give_timer(thread)) {
         uint64_t delay = engine.period / 50 + random_below(engine.period * 9 / 10);
         struct itimerspec soon = {{0, 0}, {(long)(delay / 1000000000), (long)(delay % 1000000000)}};
         clock->due = now + delay + engine.period;

@@ -161,6 +161,8 @@ void threads_reset(void)
     engine.thread_numbers = 0;
 }
 
+/* At the next start, not at the stop: the kernel (6.13+) drops a deleted timer's signal, which may have ended
+ * a wait already, and no handler runs it again. */
 void threads_drop_timers(void)
 {
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
