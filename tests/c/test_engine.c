@@ -350,6 +350,7 @@ static int in_child(void)
     failed |= profiler_stop() != 0;
     struct profiler_state state = {.size = sizeof state};
     failed |= profiler_get_state(&state) != 0 || state.samples == 0;
+    failed |= unlink(state.output) != 0; /* _exit leaves it */
     return failed;
 }
 
