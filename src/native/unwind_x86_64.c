@@ -64,7 +64,8 @@ static inline int is_readable(uint64_t address, uint64_t sp, uint64_t end)
 
 /* A caller's register. A place just below sp was popped already, or the stack pointer was moved past it first
  * (libffi): within the red zone it still holds the value. One farther below, and one that the frame pointer
- * puts outside of this frame (compilers let the last rule stand in epilogues): the register has its old value. */
+ * puts outside of this frame (compilers let the last rule stand in epilogues): the register has its old
+ * value. */
 static inline void recover(struct regs *regs, unsigned reg, unsigned place, uint64_t cfa, uint64_t end,
                            uint64_t *value)
 {

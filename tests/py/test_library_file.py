@@ -12,6 +12,7 @@ import pytest
 HANDLER_OBJECTS = [
     "engine/handler*.o",
     "engine/rerun*.o",
+    "engine/wrap*.o",
     "native/unwind*.o",
     "native/sight*.o",
     "native/cfi*.o",
@@ -24,16 +25,17 @@ HELPER_OBJECTS = ["engine/helper*.o", "engine/life*.o", "engine/clock*.o", "engi
 
 # libc functions that are pure: they touch their arguments only. All are bound at load (-z now).
 PURE = {"memcpy", "memset", "memmove", "memcmp", "memchr", "strlen", "strcmp", "_GLOBAL_OFFSET_TABLE_"}
-# Functions of the same objects that run at start (py_attach, sight_finder) and never in handler or helper, each by its object.
+# Functions of the same objects that run at start (py_attach, sight_finder, wrap) and never in handler or helper, each by its object.
 OUTSIDE = {
     "python/attach.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "pthread_self"}
     | {"dlsym", "snprintf"},
     "python/eval.o": {"dl_iterate_phdr"},
     "native/sight.o": {"dlsym"},
+    "engine/wrap.o": {"dlsym"},
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|maps|elf|sight|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
-    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork)(_\w+)?$"
+    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap)(_\w+)?$"
 )
 
 EXPORTS = re.compile(r"profiler_\w+$|pthread_create$|sigaction$|signal$")
