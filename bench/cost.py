@@ -10,7 +10,8 @@ empty handler on the same clock, full sampling.
 The stack is about 30 mixed frames deep: Python functions under sort keys (Python -> list.sort -> Python). A
 slice is timed by its thread's CPU clock, the process's (the helper's time included) and the wall clock. Printed:
 the ratio of each state to off as the median of rounds [quartiles] and as sums trimmed by 5 %, and microseconds
-per sample above the empty handler. These machines are noisy by a factor of two: trust the ratios.
+per sample above the empty handler; and quantiles of the time between the handler's first and last instruction,
+which preemption reaches only in its upper tail. These machines are noisy by a factor of two: trust the ratios.
 """
 
 import argparse
@@ -97,19 +98,24 @@ class Sampler:
     def __init__(self, clock, rate):
         path = bench_library()
         self.library = _library.Library(path)
-        self.hook = ctypes.CDLL(path).bench_empty_handler
+        self.hook = ctypes.CDLL(path)
+        self.times = {state: [] for state in STATES}  # ns in the handler, each tick
         self.make_options = lambda: _library.options(rate=rate, clock=clock)
 
     def start(self, state):
         if state != "off":
-            self.hook(int(state == "empty"))
+            self.hook.bench_empty_handler(int(state == "empty"))
             self.library.check(self.library.start(ctypes.byref(self.make_options())))
+            self.hook.bench_timed_handler(1)
 
     def stop(self, state):
         """Samples of the slice."""
         if state == "off":
             return 0
+        self.hook.bench_timed_handler(0)
         self.library.check(self.library.stop())
+        buffer = (ctypes.c_uint32 * 65536)()
+        self.times[state] += buffer[: self.hook.bench_times(buffer, len(buffer))]
         return int(self.library.state().samples)
 
 
@@ -117,6 +123,8 @@ def one_slice(sampler, work, steps, state):
     """Seconds by each of CLOCKS, and samples, of one slice; start and stop are not in it."""
     sampler.start(state)
     work.slice(max(1, steps // 20))  # the first ticks build tables
+    if state != "off":
+        sampler.hook.bench_times((ctypes.c_uint32 * 65536)(), 0)
     begin = [clock() for clock in CLOCKS.values()]
     work.slice(steps)
     took = [clock() - start for clock, start in zip(CLOCKS.values(), begin)]
@@ -131,7 +139,7 @@ def measure(clock, kind, rounds, seconds, seed=1):
     for _ in range(rounds + 1):
         for state in chance.sample(STATES, len(STATES)):
             found[state].append(one_slice(sampler, work, steps, state))
-    return rate, {state: slices[1:] for state, slices in found.items()}
+    return rate, {state: slices[1:] for state, slices in found.items()}, sampler.times
 
 
 # ---- figures ----
@@ -148,7 +156,7 @@ def quantiles(values):
     return f"{middle:.4f} [{low:.4f} {high:.4f}]"
 
 
-def report(clock, kind, rate, found):
+def report(clock, kind, rate, found, times):
     seconds = statistics.median(took[-2] for took in found["off"])
     samples = statistics.median(took[-1] for took in found["full"]) * 20 / 21
     print(
@@ -165,6 +173,11 @@ def report(clock, kind, rate, found):
         print(
             f"  {name:7} above the empty handler: {statistics.median(extra):.2f} us a sample (+- {error:.2f})"
         )
+    marks = {state: statistics.quantiles(times[state], n=20) for state in ("empty", "full")}
+    for state, cuts in marks.items():
+        low, middle, high, most = (cuts[i] / 1000 for i in (4, 9, 14, 18))
+        print(f"  handler {state:5}: median {middle:.2f} us [{low:.2f} {high:.2f}], 95 % below {most:.2f}")
+    print(f"  handler full above empty, medians: {(marks['full'][9] - marks['empty'][9]) / 1000:.2f} us a sample")
     sys.stdout.flush()
 
 
