@@ -205,7 +205,7 @@ static int make_restart_timer(void)
     event.sigev_signo = ENGINE_SIGNAL;
     event.sigev_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_RESTART << 16);
     int timer = -1;
-    return os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0 ? timer : -1;
+    return os_call3(SYS_timer_create, CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0 ? timer : -1;
 }
 
 static int prepare(struct error *error)
@@ -388,6 +388,7 @@ void api_drain(void)
 
 void api_after_fork(void)
 {
+    threads_after_fork();
     engine.status = ENGINE_OFF;
     engine.helper_tid = 0;
     engine.helper_last = 0;

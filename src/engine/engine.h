@@ -171,6 +171,9 @@ uint32_t threads_in_task_folder(void);
 void threads_reset(void);
 /* The put-offs' timers of all slots. With the interface's lock held, when no handler runs any more. */
 void threads_drop_timers(void);
+/* Deletes those dropped more than a second ago. With the lock held, no helper running. */
+void threads_sweep(uint64_t now);
+void threads_after_fork(void); /* in the child */
 
 /* ---- handler.c ---- */
 

@@ -14,7 +14,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-enum { RESTART_NS = 10 * 1000 * 1000 }; /* after the last fork */
+/* After the last fork, in CPU time of the process: one that lost its CPU between fork() and its look at the
+ * thread count must not find us back already. */
+enum { RESTART_NS = 10 * 1000 * 1000 };
 
 static unsigned char stack[256 << 10] __attribute__((aligned(4096)));
 

@@ -161,16 +161,47 @@ void threads_reset(void)
     engine.thread_numbers = 0;
 }
 
-/* At the next start, not at the stop: the kernel (6.13+) drops a deleted timer's signal, which may have ended
- * a wait already, and no handler runs it again. */
+/* Timers of the last recording, until no signal of theirs can be under way any more: the kernel (6.13+) drops
+ * a deleted timer's signal, which may have ended a wait already, and no handler runs it again. */
+enum { OLD_TIMERS = 1024, OLD_NS = 1000 * 1000 * 1000 };
+static struct {
+    int timer;
+    uint64_t since;
+} old_timers[OLD_TIMERS];
+static uint32_t old_count;
+
+void threads_sweep(uint64_t now)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < old_count; i++) {
+        if (now - old_timers[i].since < OLD_NS)
+            old_timers[kept++] = old_timers[i];
+        else
+            os_call1(SYS_timer_delete, old_timers[i].timer);
+    }
+    old_count = kept;
+}
+
+void threads_after_fork(void)
+{
+    old_count = 0; /* timers are not inherited */
+}
+
 void threads_drop_timers(void)
 {
+    uint64_t now = os_now();
+    threads_sweep(now);
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
         struct thread *thread = engine.threads[slot];
         if (thread == NULL || __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) == THREAD_CLAIMED ||
             thread->timer < 0)
             continue;
-        os_call1(SYS_timer_delete, thread->timer);
+        if (old_count == OLD_TIMERS) {
+            os_call1(SYS_timer_delete, thread->timer);
+        } else {
+            old_timers[old_count].timer = thread->timer;
+            old_timers[old_count++].since = now;
+        }
         thread->timer = -1;
     }
 }
