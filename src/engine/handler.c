@@ -156,6 +156,12 @@ static void warm_up(const struct thread *thread)
         __builtin_prefetch((const void *)(uintptr_t)code);
         __builtin_prefetch((const void *)(uintptr_t)(code + 64));
         __builtin_prefetch(engine.codes[thread->python[i].key % ENGINE_CODE_SETS]);
+        uint64_t lines = thread->python[i].lines;
+        if (lines != 0) {
+            __builtin_prefetch((const void *)(uintptr_t)(code + 128));
+            __builtin_prefetch((const void *)(uintptr_t)lines);
+            __builtin_prefetch((const void *)(uintptr_t)(lines + 64));
+        }
     }
     uint32_t native = thread->native_count < FRAMES ? thread->native_count : FRAMES;
     for (uint32_t i = 0; i < native; i++) {

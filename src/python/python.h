@@ -69,6 +69,7 @@ int64_t py_data_offset(void);
 struct py_frame {
     uint64_t code;  /* address of the code object */
     uint64_t key;   /* names this code object for ever (see py_code_key) */
+    uint64_t lines; /* a hint for prefetching: the line table that the key was made from, 0 none */
     int32_t unit;   /* as struct frame */
     uint32_t owner; /* 0 thread, 1 generator, 2 frame object */
 };

@@ -113,6 +113,7 @@ static const char *add_object(struct walk *walk, uint64_t frame)
         struct py_frame *out = &stack->frames[stack->frame_count++];
         out->code = code;
         out->key = py_code_key(o, code, walk->guard);
+        out->lines = o->code_version < 0 ? field(code, o->code_lines) : 0;
         out->unit = unit;
         out->owner = passing ? OWNER_GENERATOR : 0;
     } else {
@@ -140,6 +141,7 @@ static inline const char *read_frame(const struct py_offsets *o, struct guard *g
         return "instruction outside its code";
     out->code = code;
     out->key = py_code_key(o, code, guard);
+    out->lines = o->code_version < 0 ? field(code, o->code_lines) : 0;
     out->unit = (int32_t)unit;
     out->owner = owner;
     return NULL;
