@@ -184,15 +184,29 @@ static uint32_t library_of(void *context, uint64_t pc, uint64_t *bias)
     return library->id;
 }
 
-static void drain_thread(struct thread *thread, const struct libs *libs)
+static void keep_libraries(void);
+
+/* A sample may have met a library that came after the last look at the maps: its handler said so before it
+ * gave the sample away, so looking again now names every frame. Bounded, for code that no map names. */
+static void keep_up_with(unsigned *looks)
+{
+    enum { LOOKS = 32 };
+    if (*looks < LOOKS && __atomic_exchange_n(&engine.missed, 0, __ATOMIC_ACQ_REL)) {
+        ++*looks;
+        keep_libraries();
+    }
+}
+
+static void drain_thread(struct thread *thread, unsigned *looks)
 {
     const struct record *record;
     while ((record = ring_peek(&thread->ring)) != NULL) {
+        keep_up_with(looks);
         if (record->kind == RECORD_CODE)
             writer_code(engine.writer, (const struct code *)(const void *)record);
         else if (record->kind == RECORD_SAMPLE)
             writer_sample(engine.writer, thread->number, (const struct sample *)(const void *)record,
-                          library_of, (void *)(uintptr_t)libs);
+                          library_of, (void *)(uintptr_t)libs_current(engine.libs));
         ring_drop(&thread->ring, record);
     }
     uint64_t lost = __atomic_load_n(&thread->lost, __ATOMIC_RELAXED);
@@ -231,7 +245,7 @@ static void bury(struct thread *thread)
 
 static void drain_rings(void)
 {
-    const struct libs *libs = libs_current(engine.libs);
+    unsigned looks = 0;
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
     for (uint32_t slot = 0; slot < limit; slot++) {
         struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
@@ -240,7 +254,7 @@ static void drain_rings(void)
             continue;
         if (thread->clock.attached)
             engine.clock->settle(thread);
-        drain_thread(thread, libs);
+        drain_thread(thread, &looks);
         if (state == THREAD_GONE)
             bury(thread);
     }

@@ -12,6 +12,7 @@
  * them: PY_TORN or PY_NONE. Limits: a thread that runs a subinterpreter on 3.12 and later shows the frames of
  * its first thread state. Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
 #include "code.h"
+#include "../os/os.h"
 
 #include <stddef.h>
 
@@ -23,6 +24,7 @@ enum {
     EVAL_ENTRY_10 = 1024, /* 3.10: in which cframe and frame are linked, one after the other */
     SHIM_DISTANCE = 4096, /* 3.12: entry object and cframe are locals of one C frame */
     THREAD_SPAN = 512,    /* 3.10: the outermost entry object lies within so many bytes of its thread state */
+    CHUNK_HEADER = 24,    /* bytes of a data-stack chunk before its first frame */
     THREAD_SIZE = 192,    /* bytes of a PyThreadState that the walk reads, at most */
 };
 
@@ -424,11 +426,20 @@ static void learn_distance(const struct walk *walk)
         __atomic_store_n((int64_t *)&walk->py->shim_distance, walk->distance, __ATOMIC_RELAXED);
 }
 
+/* From 3.11 on: the first frame of a data-stack chunk stays current while it is popped, and the chunk is
+ * unmapped meanwhile: what the guard remembers of its page is no longer true, so it is asked again. */
+static int is_popped(uint64_t frame)
+{
+    return (frame & (GUARD_PAGE - 1)) == CHUNK_HEADER && !os_readable(frame & ~(uint64_t)(GUARD_PAGE - 1));
+}
+
 static enum py_status walk_new(struct walk *walk, uint64_t thread, uint64_t pc, int last_try)
 {
     const struct py_offsets *o = walk->o;
-    if (o->thread_cframe < 0)
-        return walk_entries(walk, field(thread, o->thread_frame), 0);
+    if (o->thread_cframe < 0) {
+        uint64_t top = field(thread, o->thread_frame);
+        return is_popped(top) ? put_off(walk->stack, last_try) : walk_entries(walk, top, 0);
+    }
     uint64_t eval = walk->py->symbols.eval;
     if (eval != 0 && pc - eval < EVAL_ENTRY)
         return put_off(walk->stack, last_try); /* the cframe is not written yet */
@@ -436,7 +447,7 @@ static enum py_status walk_new(struct walk *walk, uint64_t thread, uint64_t pc, 
     if ((cframe & 7) != 0 || !guard_has(walk->guard, cframe, 24))
         return torn(walk->stack, "entry object not readable");
     uint64_t frame = field(cframe, o->cframe_current);
-    if (is_in_transit(walk, pc, frame))
+    if (is_popped(frame) || is_in_transit(walk, pc, frame))
         return put_off(walk->stack, last_try);
     walk->distance = __atomic_load_n(&walk->py->shim_distance, __ATOMIC_RELAXED);
     int64_t known = walk->distance;
