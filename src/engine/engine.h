@@ -226,6 +226,11 @@ int guest_take_signal(void);
 
 /* The program's own disposition of ENGINE_SIGNAL gets a signal that is not ours. Async-signal-safe. */
 void guest_pass_on(int signal, siginfo_t *info, void *context);
+/* The lock over what is kept of the program's dispositions, with every signal blocked: `mask` takes the
+ * caller's and gives it back. Not recursive; held for some instructions; in the program's handlers too, not
+ * in ours. */
+void guest_hold(uint64_t *mask);
+void guest_let_go(const uint64_t *mask);
 /* The real functions behind the interposers. */
 int guest_real_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 

@@ -37,7 +37,7 @@ static void resolve(const char *name, void *function)
 static struct sigaction guest_action[2];
 static uint32_t guest_current, guest_held;
 
-static void hold(uint64_t *mask)
+void guest_hold(uint64_t *mask)
 {
     uint64_t all = ~0ULL;
     os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, 8);
@@ -45,7 +45,7 @@ static void hold(uint64_t *mask)
         os_call0(SYS_sched_yield);
 }
 
-static void release(const uint64_t *mask)
+void guest_let_go(const uint64_t *mask)
 {
     __atomic_store_n(&guest_held, 0, __ATOMIC_RELEASE);
     os_call4(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, 8);
@@ -74,11 +74,11 @@ int guest_take_signal(void)
 {
     struct sigaction present;
     uint64_t mask;
-    hold(&mask);
+    guest_hold(&mask);
     if (guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && !is_ours(&present))
         keep(&present);
     int result = handler_install();
-    release(&mask);
+    guest_let_go(&mask);
     return result;
 }
 
@@ -87,7 +87,7 @@ static int guest_exchange(const struct sigaction *action, struct sigaction *old)
 {
     struct sigaction present;
     uint64_t mask;
-    hold(&mask);
+    guest_hold(&mask);
     int ours = guest_real_sigaction(ENGINE_SIGNAL, NULL, &present) == 0 && is_ours(&present);
     if (ours) {
         struct sigaction before = guest_action[guest_current];
@@ -96,7 +96,7 @@ static int guest_exchange(const struct sigaction *action, struct sigaction *old)
         if (old != NULL)
             *old = before;
     }
-    release(&mask);
+    guest_let_go(&mask);
     return ours;
 }
 

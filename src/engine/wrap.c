@@ -17,8 +17,7 @@ typedef void handler_function(int, siginfo_t *, void *);
 typedef sighandler_t signal_function(int, sighandler_t);
 
 static handler_function *program[SIGNALS]; /* atomic */
-static uint32_t held;
-static int owner; /* the process whose handlers are wrapped, 0 = none yet */
+static int owner;                          /* the process whose handlers are wrapped, 0 = none yet */
 
 static __thread struct {
     uint64_t pc, sp, time;
@@ -43,24 +42,9 @@ int wrap_is_own(uint64_t pc, uint64_t sp, uint64_t now)
     return last.pc == pc && last.sp == sp && now - last.time < WRAP_NS;
 }
 
-static void hold(uint64_t *mask)
-{
-    uint64_t all = ~0ULL;
-    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, 8);
-    while (__atomic_exchange_n(&held, 1, __ATOMIC_ACQUIRE) != 0)
-        os_call0(SYS_sched_yield);
-}
-
-static void let_go(const uint64_t *mask)
-{
-    __atomic_store_n(&held, 0, __ATOMIC_RELEASE);
-    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, 8);
-}
-
 void wrap_begin(void)
 {
     owner = os_process_id();
-    held = 0;
 }
 
 static int is_wrapped(int signal)
@@ -89,7 +73,7 @@ int wrap_sigaction(int signal, const struct sigaction *action, struct sigaction 
     if (!is_wrapped(signal) || owner == 0)
         return guest_real_sigaction(signal, action, old);
     uint64_t mask;
-    hold(&mask);
+    guest_hold(&mask);
     handler_function *before = program[signal];
     struct sigaction changed, present;
     const struct sigaction *given = action;
@@ -106,7 +90,7 @@ int wrap_sigaction(int signal, const struct sigaction *action, struct sigaction 
         __atomic_store_n(&program[signal], before, __ATOMIC_RELEASE);
     else if (present.sa_sigaction == wrapper)
         present.sa_sigaction = before;
-    let_go(&mask);
+    guest_let_go(&mask);
     if (result == 0 && old != NULL)
         *old = present;
     return result;
@@ -122,7 +106,7 @@ sighandler_t wrap_signal(int signal, sighandler_t handler)
     if (!is_wrapped(signal) || handler == SIG_ERR || owner == 0)
         return real(signal, handler);
     uint64_t mask;
-    hold(&mask);
+    guest_hold(&mask);
     handler_function *before = program[signal];
     sighandler_t given = handler;
     if (is_function(handler) && owner == os_process_id()) {
@@ -134,7 +118,7 @@ sighandler_t wrap_signal(int signal, sighandler_t handler)
         __atomic_store_n(&program[signal], before, __ATOMIC_RELEASE);
     else if (result == (sighandler_t)(uintptr_t)wrapper)
         result = (sighandler_t)(uintptr_t)before;
-    let_go(&mask);
+    guest_let_go(&mask);
     return result;
 }
 
