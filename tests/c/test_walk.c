@@ -5,6 +5,8 @@
 #include "python/code.h"
 #include "python/offsets.h"
 #include "python/python.h"
+#include "python/read.h"
+#include <sys/mman.h>
 
 static unsigned char fake_runtime[4096] __attribute__((aligned(16)));
 static uint64_t fake_type[64], fake_code_type[64], fake_frame_type[64];
@@ -93,6 +95,12 @@ static void make_cframe(int i, int outer, uint64_t current)
     put(cframe_at(i), py.offsets->cframe_previous, at(cframe_at(outer)));
     if (py.offsets->cframe_current >= 0)
         put(cframe_at(i), py.offsets->cframe_current, current);
+}
+
+/* What the guard has learned by now stays known. */
+static enum py_status walk_again(int last_try)
+{
+    return py_walk(&py, at(world.thread), at(world.stack), 0, last_try, &guard, &stack);
 }
 
 static enum py_status walk_at(uint64_t pc, int last_try)
@@ -395,6 +403,38 @@ static void test_walk_8(void)
     check_torn("not a frame object");
 }
 
+/* The interpreter unmaps a data-stack chunk while the chunk's first frame is still current: a page that the
+ * guard has known for long. */
+static void check_popped(int minor)
+{
+    unsigned char *chunk = mmap(NULL, GUARD_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(chunk != MAP_FAILED);
+    if (minor == 13)
+        make_chain_13();
+    else if (minor == 12)
+        make_chain_12();
+    else
+        make_chain_11();
+    void *first = chunk + 24;
+    memcpy(first, world.frames[0], sizeof world.frames[0]);
+    if (minor == 13)
+        put(world.thread, py.offsets->thread_frame, at(first));
+    else
+        make_cframe(0, 1, at(first));
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK_EQUAL(frames[0].code, at(world.codes[0]));
+    CHECK_EQUAL(munmap(chunk, GUARD_PAGE), 0);
+    CHECK_EQUAL(walk_again(0), PY_PUT_OFF); /* a walk that believes the guard dies here */
+    CHECK_EQUAL(walk_again(1), PY_TORN);
+    CHECK_STRING(stack.torn, "in transit");
+}
+
+static void test_popped(void)
+{
+    for (int minor = 11; minor <= 13; minor++)
+        check_popped(minor);
+}
+
 /* ---- copies ---- */
 
 static uint64_t text_object[32], lines_object[32], text_type[64], bytes_type[64];
@@ -486,7 +526,8 @@ int main(int argc, char **argv)
         {"walk_13", test_walk_13},   {"no_frames", test_no_frames}, {"torn_13", test_torn_13},
         {"capacity", test_capacity}, {"walk_12", test_walk_12},     {"put_off_12", test_put_off_12},
         {"walk_11", test_walk_11},   {"walk_10", test_walk_10},     {"passing_10", test_passing_10},
-        {"walk_8", test_walk_8},     {"copy", test_copy},           {"keys", test_keys},
+        {"walk_8", test_walk_8},     {"popped", test_popped},       {"copy", test_copy},
+        {"keys", test_keys},
     };
     return check_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }
