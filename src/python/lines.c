@@ -1,23 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* lines.c - the line executed at a unit of a code object, from the three table formats of 3.8 to 3.13. Report
- * side; decodes untrusted bytes: every read is bounded, every number is range-checked. Pure. */
+/* lines.c - what a code object's table says of one unit: the line and, from 3.11 on, the columns. Report side;
+ * decodes untrusted bytes: every read is bounded, every number is range-checked. Pure. */
 #include "python.h"
 
 enum {
     CORRUPT = -1,
     NO_LINE = 0,
+    NO_COLUMN = -1,
     UNIT = 2,           /* bytes of a code unit */
     OLD_NO_LINE = -128, /* 3.10: this range has no line */
     VARINT_SHIFT = 30,  /* the last chunk of a varint that fits 32 bits */
+    FORM_ONE_LINE = 10, /* 3.11: the forms below are short, those from here on give line steps 0, 1, 2 */
+    FORM_NO_COLUMNS = 13,
+    FORM_LONG = 14,
+    FORM_NOTHING = 15,
 };
 
 struct table {
     const unsigned char *at, *end;
 };
 
+/* An entry of 3.11's format: the step from the line before, the lines that it spans, the columns. */
+struct entry {
+    int64_t step, span, column, end_column;
+};
+
 static int sound_line(int64_t line)
 {
     return line >= 0 && line <= INT32_MAX ? (int)line : CORRUPT;
+}
+
+static int sound_column(int64_t column)
+{
+    return column >= 0 && column <= INT32_MAX ? (int)column : NO_COLUMN;
 }
 
 /* 3.8, 3.9 (lnotab): pairs (address step, signed line step); a line holds from its address on. */
@@ -61,51 +76,92 @@ static int read_varint(struct table *table, uint64_t *value)
     return 0;
 }
 
-/* The line step of an entry of 3.11's format, whose first byte held `form`; the columns are skipped. */
-static int read_step(struct table *table, unsigned form, int64_t *step)
+/* One byte, as a varint would be read. */
+static int read_byte(struct table *table, uint64_t *value)
 {
-    uint64_t value = 0;
-    int columns = form <= 9 ? 1 : form <= 12 ? 2 : 0;
-    *step = form >= 10 && form <= 12 ? (int64_t)form - 10 : 0;
-    if (form == 13 || form == 14) {
-        if (!read_varint(table, &value))
-            return 0;
-        *step = (value & 1) != 0 ? -(int64_t)(value >> 1) : (int64_t)(value >> 1);
-    }
-    for (int i = 0; form == 14 && i < 3; i++)
-        if (!read_varint(table, &value))
-            return 0;
-    if (table->end - table->at < columns)
+    if (table->at == table->end)
         return 0;
-    table->at += columns;
+    *value = *table->at++;
     return 1;
 }
 
-/* 3.11 to 3.13: entries of one to eight units with a line step and columns. */
-static int line_of_locations(struct table table, int64_t line, int64_t unit)
+/* An entry whose first byte held `form`, but for FORM_NOTHING's. Returns 0 when the table is cut. */
+static int read_entry(struct table *table, unsigned form, struct entry *entry)
+{
+    uint64_t step, span, column, end;
+    *entry = (struct entry){.column = NO_COLUMN, .end_column = NO_COLUMN};
+    if (form < FORM_ONE_LINE) {
+        if (!read_byte(table, &column))
+            return 0;
+        entry->column = (int64_t)(form << 3 | column >> 4);
+        entry->end_column = entry->column + (int64_t)(column & 15);
+        return 1;
+    }
+    if (form < FORM_NO_COLUMNS) {
+        if (!read_byte(table, &column) || !read_byte(table, &end))
+            return 0;
+        *entry = (struct entry){form - FORM_ONE_LINE, 0, (int64_t)column, (int64_t)end};
+        return 1;
+    }
+    if (!read_varint(table, &step))
+        return 0;
+    entry->step = (step & 1) != 0 ? -(int64_t)(step >> 1) : (int64_t)(step >> 1);
+    if (form == FORM_NO_COLUMNS)
+        return 1;
+    if (!read_varint(table, &span) || !read_varint(table, &column) || !read_varint(table, &end))
+        return 0;
+    entry->span = (int64_t)span;
+    entry->column = (int64_t)column - 1;
+    entry->end_column = (int64_t)end - 1;
+    return 1;
+}
+
+/* From 3.11 on: entries of one to eight units. */
+static int position_of_locations(struct table table, int64_t line, int64_t unit, struct py_position *position)
 {
     int64_t end = 0;
     while (table.at < table.end) {
         unsigned first = *table.at++, form = first >> 3 & 15;
-        int64_t step;
-        if ((first & 128) == 0 || !read_step(&table, form, &step))
+        struct entry entry = {.column = NO_COLUMN, .end_column = NO_COLUMN};
+        if ((first & 128) == 0 || (form != FORM_NOTHING && !read_entry(&table, form, &entry)))
             return CORRUPT;
-        line += step;
+        line += entry.step;
         end += (first & 7) + 1;
-        if (unit < end)
-            return form == 15 ? NO_LINE : sound_line(line);
+        if (unit >= end)
+            continue;
+        position->line = form == FORM_NOTHING ? NO_LINE : sound_line(line);
+        position->end_line = form == FORM_NOTHING ? NO_LINE : sound_line(line + entry.span);
+        if (position->line == CORRUPT || position->end_line == CORRUPT)
+            return CORRUPT;
+        position->column = sound_column(entry.column);
+        position->end_column = sound_column(entry.end_column);
+        return position->line;
     }
     return CORRUPT;
 }
 
-int py_line(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit)
+int py_position(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit,
+                struct py_position *position)
 {
     struct table bytes = {table, table + size};
+    struct py_position found = {.column = NO_COLUMN, .end_column = NO_COLUMN};
+    int line;
     if (unit < 0)
-        return sound_line(first_line);
-    if (minor <= 9)
-        return line_of_lnotab(bytes, first_line, (int64_t)unit * UNIT);
-    if (minor == 10)
-        return line_of_ranges(bytes, first_line, (int64_t)unit * UNIT);
-    return line_of_locations(bytes, first_line, unit);
+        line = sound_line(first_line);
+    else if (minor <= 9)
+        line = line_of_lnotab(bytes, first_line, (int64_t)unit * UNIT);
+    else if (minor == 10)
+        line = line_of_ranges(bytes, first_line, (int64_t)unit * UNIT);
+    else
+        line = position_of_locations(bytes, first_line, unit, &found);
+    if (unit < 0 || minor <= 10)
+        found.line = found.end_line = line;
+    *position = line == CORRUPT ? (struct py_position){CORRUPT, CORRUPT, NO_COLUMN, NO_COLUMN} : found;
+    return line;
+}
+
+int py_line(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit)
+{
+    struct py_position position;
+    return py_position(minor, table, size, first_line, unit, &position);
 }

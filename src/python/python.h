@@ -113,9 +113,19 @@ int py_code_copy(const struct py_runtime *py, const struct py_frame *frame, stru
                  struct ring *ring);
 
 /* ---- report side ---- */
-/* The line executed at `unit` of a code object, from its raw line table: exact, per PEP 626/657 and before
- * that lnotab. `minor` is the interpreter's. Returns the line, 0 when the table gives none there, -1 when the
- * table is corrupt or cut before it. A decoder of untrusted bytes. Pure. */
+/* Where in the source a unit stands. Lines are 0 where the table gives none. Columns are offsets in bytes of
+ * UTF-8, the end one past the last; -1 = none, as always before 3.11. */
+struct py_position {
+    int line, end_line, column, end_column;
+};
+
+/* The position of `unit` of a code object, from its raw line table: exact, per PEP 657 and 626 and before them
+ * lnotab. `minor` is the interpreter's; a unit below 0 stands on the first line. Returns the line, or -1 when the
+ * table is corrupt or cut before it (then both lines are -1). A decoder of untrusted bytes. Pure. */
+int py_position(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit,
+                struct py_position *position);
+
+/* The same for those who ask for the line alone. */
 int py_line(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit);
 
 #endif

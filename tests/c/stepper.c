@@ -560,3 +560,11 @@ EXPORT int stepper_line(int minor, const unsigned char *table, uint32_t size, in
 {
     return py_line(minor, table, size, first_line, unit);
 }
+
+/* The positions of the first `count` units: four numbers each. */
+EXPORT void stepper_positions(int minor, const unsigned char *table, uint32_t size, int32_t first_line,
+                              int32_t count, struct py_position *positions)
+{
+    for (int32_t unit = 0; unit < count; unit++)
+        py_position(minor, table, size, first_line, unit, &positions[unit]);
+}

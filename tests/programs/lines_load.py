@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Replays py_line over every instruction of the library's own modules, against the interpreter's own answer.
+"""Replays py_position over every instruction of the library's own modules, against the interpreter's own answer.
 
-Run as `python3 lines_load.py STEPPER.SO`; prints one JSON object. Standard library only, 3.8 to 3.13.
+Run as `python3 lines_load.py STEPPER.SO`; prints one JSON object. Standard library only, 3.8 and later.
 """
 
 import ctypes
+import dis
 import importlib
 import json
 import sys
 import types
 
-MODULES = ("argparse", "asyncio.tasks", "subprocess", "typing", "dataclasses", "difflib", "tarfile", "inspect",
-           "enum", "functools", "textwrap", "contextlib", "pickle", "decimal", "statistics", "ast", "json.decoder")
+MINOR = sys.version_info[1]
+MODULES = ("argparse", "asyncio.tasks", "subprocess", "typing", "_pydecimal", "dataclasses", "difflib", "tarfile",
+           "inspect", "enum", "functools", "textwrap", "contextlib", "pickle", "statistics", "ast", "json.decoder",
+           "urllib.request", "ipaddress", "unittest.mock")
 ODD = """
 def empty(): pass
 def long_jump(x):
@@ -40,9 +43,19 @@ async def waits(x):
     async for z in y: print(z,
         y)
 def wide(): return %s
+def far(): return %s f(a,
+                b)
+def wörter(straße): return "äöü€😀", straße . größe (straße , 'ß'), "a" + straße
+def call(x): return x.first(
+        1, *x,
+        second=x
+    ).second(
+        x,
+    )
 class C: a = 1; b = [i for i in range(3) if
   i]
-""" % ("\n" * 300, "+".join("x%d" % i for i in range(400)))
+""" % ("\n" * 300, "+".join("x%d" % i for i in range(400)), " " * 500)
+NO_COLUMN = -1
 
 
 def codes_of(code):
@@ -52,45 +65,78 @@ def codes_of(code):
             yield from codes_of(constant)
 
 
-def truth(code):
-    """The line of each unit; 0 = none."""
+def known(position):
+    """As py_position gives it: 0 for no line, -1 for no column."""
+    line, end_line, column, end_column = position
+    return (line or 0, end_line or 0, NO_COLUMN if column is None else column,
+            NO_COLUMN if end_column is None else end_column)
+
+
+def line_starts(code):
+    """Each unit's line as dis tells it."""
     units = len(code.co_code) // 2
-    if sys.version_info >= (3, 11):
-        return [position[0] or 0 for position in code.co_positions()]
-    if sys.version_info >= (3, 10):
+    lines, starts = [], list(dis.findlinestarts(code))
+    for index, (start, line) in enumerate(starts):
+        end = starts[index + 1][0] // 2 if index + 1 < len(starts) else units
+        lines += [0] * (start // 2 - len(lines)) + [line] * (end - start // 2)
+    return lines
+
+
+def truth(code):
+    """(line, end line, column, end column) of each unit."""
+    units = len(code.co_code) // 2
+    if MINOR >= 11:
+        return [known(position) for position in code.co_positions()]
+    if MINOR == 10:
         lines = [0] * units
         for start, end, line in code.co_lines():
             lines[start // 2:end // 2] = [line or 0] * ((end - start) // 2)
-        return lines
-    address_to_line = ctypes.pythonapi.PyCode_Addr2Line
-    return [address_to_line(ctypes.py_object(code), 2 * unit) for unit in range(units)]
+    else:
+        address_to_line = ctypes.pythonapi.PyCode_Addr2Line
+        lines = [address_to_line(ctypes.py_object(code), 2 * unit) for unit in range(units)]
+        if line_starts(code) != lines:
+            raise AssertionError("dis and PyCode_Addr2Line disagree on %s" % code.co_name)
+    return [(line, line, NO_COLUMN, NO_COLUMN) for line in lines]
+
+
+def decoded(library, code, table, units):
+    numbers = (ctypes.c_int32 * (4 * units))()
+    library.stepper_positions(MINOR, table, len(table), code.co_firstlineno, units, numbers)
+    return [tuple(numbers[4 * unit:4 * unit + 4]) for unit in range(units)]
+
+
+def sources():
+    yield ODD, "odd"
+    for name in MODULES:
+        path = importlib.import_module(name).__file__
+        with open(path, encoding="utf-8") as source:
+            yield source.read(), path
 
 
 def main():
     library = ctypes.CDLL(sys.argv[1])
-    line_of = library.stepper_line
-    minor, checked, tables, differ = sys.version_info[1], 0, 0, []
-    sources = [(ODD, "odd")]
-    for name in MODULES:
-        path = importlib.import_module(name).__file__
-        with open(path, encoding="utf-8") as source:
-            sources.append((source.read(), path))
-    for text, path in sources:
+    result = {"instructions": 0, "tables": 0, "with_columns": 0, "over_lines": 0, "differ": []}
+    for text, path in sources():
         for code in codes_of(compile(text, path, "exec")):
-            table = code.co_linetable if minor >= 10 else code.co_lnotab
+            table = code.co_linetable if MINOR >= 10 else code.co_lnotab
             expected = truth(code)
-            tables += 1
-            found = [line_of(minor, table, len(table), code.co_firstlineno, unit) for unit in range(len(expected))]
-            checked += len(expected)
+            found = decoded(library, code, table, len(expected))
+            result["tables"] += 1
+            result["instructions"] += len(expected)
+            result["with_columns"] += sum(position[3] > 0 for position in expected)
+            result["over_lines"] += sum(position[1] > position[0] for position in expected)
             if found != expected:
                 unit = next(i for i, pair in enumerate(zip(found, expected)) if pair[0] != pair[1])
-                differ.append([path, code.co_name, unit, found[unit], expected[unit]])
-            if line_of(minor, table, len(table), code.co_firstlineno, -1) != code.co_firstlineno:
-                differ.append([path, code.co_name, -1])
-            if minor >= 10 and len(table) > 1 and line_of(minor, table, len(table) - 1, code.co_firstlineno,
-                                                           len(expected) - 1) not in (-1, expected[-1]):
-                differ.append([path, code.co_name, "a cut table gives another line"])
-    print(json.dumps({"instructions": checked, "tables": tables, "differ": differ[:20]}))
+                result["differ"].append([path, code.co_name, unit, found[unit], expected[unit]])
+            first = library.stepper_line(MINOR, table, len(table), code.co_firstlineno, -1)
+            last = expected[-1][0]
+            if first != code.co_firstlineno:
+                result["differ"].append([path, code.co_name, -1])
+            if MINOR >= 10 and len(table) > 1 and library.stepper_line(
+                    MINOR, table, len(table) - 1, code.co_firstlineno, len(expected) - 1) not in (-1, last):
+                result["differ"].append([path, code.co_name, "a cut table gives another line"])
+    result["differ"] = result["differ"][:20]
+    print(json.dumps(result))
 
 
 main()
