@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* lines.c - what a code object's table says of one unit: the line and, from 3.11 on, the columns. Report side;
- * decodes untrusted bytes: every read is bounded, every number is range-checked. Pure. */
+/* lines.c - what a code object's table says of one unit: the line and, from 3.11 on, the columns. Report
+ * side; decodes untrusted bytes: every read is bounded, every number is range-checked. Pure. */
 #include "python.h"
 
 enum {

@@ -119,9 +119,9 @@ struct py_position {
     int line, end_line, column, end_column;
 };
 
-/* The position of `unit` of a code object, from its raw line table: exact, per PEP 657 and 626 and before them
- * lnotab. `minor` is the interpreter's; a unit below 0 stands on the first line. Returns the line, or -1 when the
- * table is corrupt or cut before it (then both lines are -1). A decoder of untrusted bytes. Pure. */
+/* The position of `unit` of a code object, from its raw line table: exact, per PEP 657 and 626 and before
+ * them lnotab. `minor` is the interpreter's; a unit below 0 stands on the first line. Returns the line, or -1
+ * when the table is corrupt or cut before it (then both lines are -1). A decoder of untrusted bytes. Pure. */
 int py_position(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit,
                 struct py_position *position);
 
