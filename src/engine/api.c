@@ -197,17 +197,6 @@ static void find_python(void)
 
 /* ---- start and stop ---- */
 
-static int make_restart_timer(void)
-{
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_SIGNAL;
-    event.sigev_signo = ENGINE_SIGNAL;
-    event.sigev_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_RESTART << 16);
-    int timer = -1;
-    return os_call3(SYS_timer_create, CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0 ? timer : -1;
-}
-
 static int prepare(struct error *error)
 {
     guest_prepare();
@@ -224,7 +213,8 @@ static int prepare(struct error *error)
     if (engine.libs == NULL && (engine.libs = libs_new()) == NULL)
         return error_set(error, PROFILER_NO_MEMORY, ENOMEM, "mmap for the library list");
     if (engine.restart_timer < 0)
-        engine.restart_timer = make_restart_timer();
+        engine.restart_timer =
+            os_timer(CLOCK_PROCESS_CPUTIME_ID, 0, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_RESTART, 0));
     guest_redirect();
     int result = guest_take_signal();
     if (result < 0)

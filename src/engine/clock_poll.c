@@ -56,7 +56,7 @@ static int signal_thread(struct thread *thread)
     info.si_signo = ENGINE_SIGNAL;
     info.si_code = SI_QUEUE;
     info.si_pid = engine.pid;
-    info.si_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_TICK << 16 | thread->slot);
+    info.si_value.sival_ptr = (void *)(uintptr_t)ENGINE_VALUE(PURPOSE_TICK, thread->slot);
     return (int)os_call4(SYS_rt_tgsigqueueinfo, engine.pid, thread->tid, ENGINE_SIGNAL, &info);
 }
 

@@ -12,16 +12,7 @@
 
 static int timer_for(int tid, uint32_t slot)
 {
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = ENGINE_SIGNAL;
-    event.sigev_value.sival_ptr = (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_TICK << 16 | slot);
-    memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &tid, sizeof tid);
-    int timer = -1;
-    long clock = (long)((~(unsigned)tid << 3) | 6);
-    long result = os_call3(SYS_timer_create, (int)clock, &event, &timer);
-    return result < 0 ? (int)result : timer;
+    return os_timer(os_thread_clock(tid), tid, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_TICK, slot));
 }
 
 static int probe(struct error *error)

@@ -30,8 +30,9 @@ enum {
 
 /* What a signal of ours is for; travels in si_value as ENGINE_TAG | purpose << 16 | slot. */
 enum engine_purpose { PURPOSE_TICK = 1, PURPOSE_PUT_OFF = 2, PURPOSE_RESTART = 3 };
-#define ENGINE_TAG      0x506c616900000000ULL
-#define ENGINE_TAG_MASK 0xffffffff00000000ULL
+#define ENGINE_TAG                  0x506c616900000000ULL
+#define ENGINE_TAG_MASK             0xffffffff00000000ULL
+#define ENGINE_VALUE(purpose, slot) (ENGINE_TAG | (uint64_t)(purpose) << 16 | (slot))
 
 /* A slot's life: FREE -> CLAIMED (being filled) -> LIVE -> GONE (thread ended; ring still to drain) -> FREE
  */
@@ -145,7 +146,7 @@ struct engine {
     struct error error;                       /* of the helper, once `ready` is 2 or status FAILED */
     uint64_t helper_time, helper_time_before; /* ns of CPU: of the present helper, of those before it */
     uint32_t clocks_off;                      /* 1: no thread ticks (resting) */
-    int restart_timer;                        /* -1 none */
+    int restart_timer;                        /* below zero: none */
     int signal_lost;                          /* 1: the handler is not ours any more; said once */
     int counting;                             /* 1: threads count instructions */
     const char *errors; /* preload: file that gets the line when start or stop fails, NULL none */

@@ -61,15 +61,9 @@ int helper_give_timer(struct thread *thread)
 {
     if (thread->timer >= 0)
         return 1;
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = ENGINE_SIGNAL;
-    event.sigev_value.sival_ptr =
-        (void *)(uintptr_t)(ENGINE_TAG | (uint64_t)PURPOSE_PUT_OFF << 16 | thread->slot);
-    memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &thread->tid, sizeof(int));
-    int timer = -1;
-    if (os_call3(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0)
+    int timer =
+        os_timer(CLOCK_MONOTONIC, thread->tid, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_PUT_OFF, thread->slot));
+    if (timer < 0)
         return 0;
     thread->timer = timer;
     return 1;

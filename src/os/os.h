@@ -38,6 +38,12 @@ uint64_t os_now(void);
 uint64_t os_wall(void);
 int64_t os_thread_cpu(int tid);
 
+/* A timer on `clock` (a CLOCK_ number; os_thread_clock gives that of a thread's CPU time) whose signals carry
+ * `value` and go to the thread `tid`, or to any thread of the process where `tid` is 0. Not armed yet.
+ * Returns its number. */
+int os_thread_clock(int tid);
+int os_timer(int clock, int tid, int signal, uint64_t value);
+
 /* Sleep until os_now() passes `deadline` or the 32-bit word at `word` (may be NULL) no longer holds
  * `value`; os_wake wakes the sleepers on a word. Raw futexes. */
 void os_wait(const uint32_t *word, uint32_t value, uint64_t deadline);

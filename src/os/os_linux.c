@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -44,12 +45,30 @@ uint64_t os_wall(void)
     return to_ns(&time);
 }
 
+int os_thread_clock(int tid)
+{
+    return (int)((~(unsigned)tid << 3) | 6);
+}
+
 int64_t os_thread_cpu(int tid)
 {
     struct timespec time = {0, 0};
-    long clock = (long)((~(unsigned)tid << 3) | 6); /* the kernel's number for a thread's CPU clock */
-    long result = os_call2(SYS_clock_gettime, (int)clock, &time);
+    long result = os_call2(SYS_clock_gettime, os_thread_clock(tid), &time);
     return result < 0 ? result : (int64_t)to_ns(&time);
+}
+
+int os_timer(int clock, int tid, int signal, uint64_t value)
+{
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = tid != 0 ? SIGEV_THREAD_ID : SIGEV_SIGNAL;
+    event.sigev_signo = signal;
+    event.sigev_value.sival_ptr = (void *)(uintptr_t)value;
+    /* The field of the thread's id has no public name in glibc; it follows sigev_notify. */
+    memcpy((char *)&event + offsetof(struct sigevent, sigev_notify) + sizeof(int), &tid, sizeof tid);
+    int timer = -1;
+    long result = os_call3(SYS_timer_create, clock, &event, &timer);
+    return result < 0 ? (int)result : timer;
 }
 
 void os_wait(const uint32_t *word, uint32_t value, uint64_t deadline)
