@@ -75,6 +75,7 @@ struct thread {
 
     void *(*begin)(void *); /* a hooked thread's start routine and argument */
     void *argument;
+    int mask_flag; /* that of its creator (mask.h) */
 
     /* clock, helper's but where the clock's file says otherwise */
     struct clock_thread clock;

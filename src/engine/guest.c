@@ -4,18 +4,21 @@
  * Interposed: under preload by name; where the library came by dlopen, by the slots of the modules loaded
  * then: sigaction, signal   for our signal the program sees and sets its own disposition, which gets every
  * signal that is not ours; all other signals pass through; pthread_create      a new thread is known from its
- * first instruction. Around fork: no helper may exist when fork() returns, and our signal is held back from
- * the forking thread (a clone that takes longer than the period would restart for ever). */
+ * first instruction; masks and waits for signals: mask.h. Around fork: no helper may exist when fork()
+ * returns, and our signal is held back from the forking thread (a clone that takes longer than the period
+ * would restart for ever). */
 #include "engine.h"
 
 #include "../os/os.h"
 #include "got.h"
+#include "mask.h"
 #include "rerun.h"
 #include "wrap.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -129,6 +132,8 @@ EXPORTED sighandler_t signal(int number, sighandler_t handler)
 
 void guest_pass_on(int number, siginfo_t *info, void *context)
 {
+    if (mask_gives_back(info, context))
+        return;
     struct sigaction action = guest_action[__atomic_load_n(&guest_current, __ATOMIC_ACQUIRE)];
     if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
         rerun_check(context); /* without us the kernel had dropped it, and nothing were interrupted */
@@ -162,6 +167,7 @@ static void *thread_begin(void *argument)
     void *given = thread->argument;
     __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
     handler_set_self(thread);
+    mask_set_flag(thread->mask_flag);
     if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
         !__atomic_load_n(&engine.resting, __ATOMIC_ACQUIRE))
         thread->uncharged = 0;
@@ -184,6 +190,7 @@ EXPORTED int pthread_create(pthread_t *id, const pthread_attr_t *attributes, voi
         return real(id, attributes, begin, argument);
     thread->begin = begin;
     thread->argument = argument;
+    thread->mask_flag = mask_flag();
     int result = real(id, attributes, thread_begin, thread);
     if (result != 0)
         threads_release(thread);
@@ -228,15 +235,21 @@ static void after_fork_child(void)
 
 void guest_redirect(void)
 {
-    static const struct got_patch patches[] = {{"sigaction", (void *)(uintptr_t)sigaction},
-                                               {"signal", (void *)(uintptr_t)signal},
-                                               {"pthread_create", (void *)(uintptr_t)pthread_create}};
+#define PATCH(name)                                                                                          \
+    {                                                                                                        \
+#        name, (void *)(uintptr_t)name                                                                       \
+    }
+    static const struct got_patch patches[] = {
+        PATCH(sigaction),   PATCH(signal),  PATCH(pthread_create), PATCH(pthread_sigmask),
+        PATCH(sigprocmask), PATCH(sigwait), PATCH(sigwaitinfo),    PATCH(sigtimedwait),
+        PATCH(sigpending),  PATCH(signalfd)};
+#undef PATCH
     /* The program's own scope: this library, linked -Bsymbolic, finds itself first in the default one. */
     void *program = dlopen(NULL, RTLD_LAZY);
     if (program == NULL)
         return;
     if (dlsym(program, "sigaction") != (void *)(uintptr_t)sigaction)
-        got_redirect(patches, 3);
+        got_redirect(patches, sizeof patches / sizeof *patches);
     wrap_present();
     dlclose(program);
 }
@@ -248,5 +261,6 @@ void guest_prepare(void)
         return;
     done = 1;
     wrap_begin();
+    mask_prepare();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }

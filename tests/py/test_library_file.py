@@ -21,7 +21,14 @@ HANDLER_OBJECTS = [
     "core/*.o",
 ]
 # Objects whose code runs in the raw helper thread, which has no libc state.
-HELPER_OBJECTS = ["engine/helper*.o", "engine/life*.o", "engine/clock*.o", "engine/threads*.o", "native/*.o", "os/os_linux*.o"]
+HELPER_OBJECTS = [
+    "engine/helper*.o",
+    "engine/life*.o",
+    "engine/clock*.o",
+    "engine/threads*.o",
+    "native/*.o",
+    "os/os_linux*.o",
+]
 
 # libc functions that are pure: they touch their arguments only. All are bound at load (-z now).
 PURE = {"memcpy", "memset", "memmove", "memcmp", "memchr", "strlen", "strcmp", "_GLOBAL_OFFSET_TABLE_"}
@@ -38,7 +45,8 @@ OURS = re.compile(
     r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap)(_\w+)?$"
 )
 
-EXPORTS = re.compile(r"profiler_\w+$|pthread_create$|sigaction$|signal$")
+INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd"
+EXPORTS = re.compile(rf"(profiler_\w+|{INTERPOSED})$")
 NEEDED = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"}
 SIZE_LIMIT = 200 * 1024
 
@@ -108,9 +116,9 @@ def test_exports():
     header = (harness.ROOT / "include" / "profiler.h").read_text()
     declared = set(re.findall(r"PROFILER_API[^;(]*?\b(profiler_\w+)\(", header))
     assert declared - set(names) == set(), "declared, but not exported"
-    assert {name for name in names if name.startswith("profiler_")} - declared == set(), (
-        "exported, not declared"
-    )
+    assert {
+        name for name in names if name.startswith("profiler_")
+    } - declared == set(), "exported, not declared"
 
 
 def test_size_stripped(tmp_path):
