@@ -3,8 +3,9 @@
  *
  * Tables rule. Code without a rule (just-in-time compilers, assembly) is stepped by what its stack shows,
  * counted as guessed, and only where the result passes every check. Reads nothing but the stack from the
- * frame's sp upwards, and what sight.h reads of a library that has no table yet, so nothing can fault.
- * Async-signal-safe: no calls out of this room but that of sight.h. */
+ * frame's sp upwards, what sight.h reads of a library that has no table yet, and the code that is running, so
+ * nothing can fault. Async-signal-safe: no calls out of this room but that of sight.h. */
+#include "kernel.h"
 #include "rule.h"
 #include "unwind.h"
 #include <stddef.h>
@@ -173,22 +174,51 @@ static int is_return(const struct walk *walk, const struct regs *regs, uint64_t 
     return answer < 0 || answer == UNWIND_COMPLETE || (answer == UNWIND_NO_RULE && steps > 2);
 }
 
-/* The frame of a function, as a rule an interrupted one, without rule or frame pointer: its CFA lies above
- * the first word of its stack that is a return address, or 0. Kernels of OpenBLAS align their stack to a page
- * for a buffer of unknown size, and keep the stack pointer from before in rbx. */
-static uint64_t scan(const struct walk *walk, const struct regs *regs, uint64_t end, uint64_t limit,
-                     int exact)
+/* The frame of an interrupted function without rule or frame pointer, or of such a caller: its CFA lies above
+ * the first word of its stack that is a return address, or 0. */
+static uint64_t scan(const struct walk *walk, const struct regs *regs, uint64_t limit, int exact)
 {
-    uint64_t at = regs->sp, anchor = regs->r[RULE_REG_EXTRA];
+    uint64_t at = regs->sp;
     unsigned words = exact ? SCAN_WORDS : SCAN_WORDS_CALLER;
-    if (exact && at % PAGE == 0 && is_readable(anchor, at, end)) {
-        at = anchor;
-        limit = end;
-    }
     for (unsigned i = 0; i < words && at < limit; i++, at += WORD)
         if (is_return(walk, regs, at + WORD))
             return at + WORD;
     return 0;
+}
+
+/* What the code at the interrupted pc says itself, or 0. Kept in the cache under the inverse of the pc, where
+ * nothing else is. */
+static uint64_t rule_of_kernel(const struct walk *walk, const struct regs *regs)
+{
+    const struct library *library = libs_find(walk->libs, regs->pc);
+    uint64_t key = ~regs->pc, slot = unwind_cache_slot(key), before, after;
+    if (library == NULL || library->path[0] != '/')
+        return 0;
+    if (walk->cache->entry[slot].pc != key) {
+        before = regs->pc - library->start;
+        after = library->end - regs->pc;
+        walk->cache->entry[slot].rule = kernel_rule(
+            (const unsigned char *)regs->pc, before < KERNEL_BEFORE ? before : KERNEL_BEFORE, /* NOLINT */
+            after < KERNEL_AFTER ? after : KERNEL_AFTER, regs->sp % PAGE == 0);
+        walk->cache->entry[slot].pc = key;
+    }
+    return walk->cache->entry[slot].rule;
+}
+
+/* One step by that rule; 0 where it leads to no return address. */
+static int step_kernel(const struct walk *walk, struct regs *regs, uint64_t end, int *exact)
+{
+    struct regs caller = *regs;
+    uint64_t rule = rule_of_kernel(walk, regs), cfa;
+    if (rule == 0 || !find_cfa(rule, regs, walk->span, end, &cfa) || !is_cfa(cfa, regs->sp, end))
+        return 0;
+    recover(&caller, RULE_REG_EXTRA, rule_extra(rule), cfa, end, &caller.r[RULE_REG_EXTRA]);
+    recover(&caller, RULE_REG_FP, rule_fp(rule), cfa, end, &caller.fp);
+    if (!is_return(walk, &caller, cfa))
+        return 0;
+    *regs = caller;
+    enter_caller(regs, cfa, exact);
+    return 1;
 }
 
 /* No rule for the pc: by the frame pointer if it leads to a return address, but for the interrupted function
@@ -197,10 +227,12 @@ static __attribute__((noinline)) int step_guess(const struct walk *walk, struct 
                                                 int *exact)
 {
     uint64_t fp = regs->fp, sp = regs->sp, cfa = 0;
+    if (*exact && step_kernel(walk, regs, end, exact))
+        return -1;
     int framed = is_known(regs, RULE_REG_FP) && is_readable(fp, sp, end) && is_readable(fp + WORD, sp, end) &&
                  libs_find(walk->libs, word_at(fp + WORD) - 1) != NULL;
     if (*exact || !framed)
-        cfa = scan(walk, regs, end, framed ? fp : end, *exact);
+        cfa = scan(walk, regs, framed ? fp : end, *exact);
     if (cfa != 0)
         return enter_caller(regs, cfa, exact);
     if (framed) {

@@ -219,6 +219,36 @@ static NOINLINE void jumps(unsigned value)
     sum++;
 }
 
+/* load_litter leaves return addresses below the stack pointer; load_kernel is built like OpenBLAS's kernels:
+ * no unwind data, the frame pointer used for numbers, and a frame that it fills in part. */
+__asm__(".text\n"
+        ".type load_litter, @function\n"
+        "load_litter:\n\t.cfi_startproc\n"
+        "\tmovq (%rsp), %rax\n"
+        "\t.rept 40\n\tpushq %rax\n\t.cfi_adjust_cfa_offset 8\n\t.endr\n"
+        "\taddq $320, %rsp\n\t.cfi_adjust_cfa_offset -320\n\tret\n\t.cfi_endproc\n"
+        ".size load_litter, . - load_litter\n"
+        ".type load_kernel, @function\n"
+        "load_kernel:\n"
+        "\tsubq $0x60, %rsp\n\tmovq %rbx, (%rsp)\n\tmovq %rbp, 8(%rsp)\n\tmovq %r12, 16(%rsp)\n"
+        "\tmovq %r15, 40(%rsp)\n\tmovq %rsp, %rbx\n\tsubq $0x7080, %rsp\n\tandq $-4096, %rsp\n"
+        "\tmovl $5, %ebp\n\tmovq %rdi, 0x28(%rsp)\n"
+        "1:\n\taddq 0x28(%rsp), %rax\n\tmovq %rax, %r15\n\tdecq %rbp\n\tjne 1b\n"
+        "\tmovq %rbx, %rsp\n\temms\n\tmovq (%rsp), %rbx\n\tmovq 8(%rsp), %rbp\n\tmovq 16(%rsp), %r12\n"
+        "\tmovq 40(%rsp), %r15\n\taddq $0x60, %rsp\n\tret\n"
+        ".size load_kernel, . - load_kernel\n");
+
+void load_litter(void) __attribute__((visibility("hidden")));
+unsigned long load_kernel(unsigned long) __attribute__((visibility("hidden")));
+
+static NOINLINE unsigned long kernels(unsigned size)
+{
+    unsigned char *room = alloca(size); /* the frame is found by the frame pointer */
+    memset(room, 1, size);
+    load_litter();
+    return load_kernel(room[size - 1]) + (sum & 1);
+}
+
 unsigned long load_thread(load_entered *entered)
 {
     signal_entered = entered;
@@ -244,6 +274,7 @@ unsigned long load_run(load_entered *entered)
     signals();
     clocks();
     matching();
+    sum += kernels(40) + kernels(100);
     for (unsigned i = 0; i < 6; i++)
         jumps(i);
     return sum;

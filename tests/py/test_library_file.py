@@ -15,6 +15,7 @@ HANDLER_OBJECTS = [
     "engine/wrap*.o",
     "native/unwind*.o",
     "native/sight*.o",
+    "native/kernel*.o",
     "native/cfi*.o",
     "python/*.o",
     "braid.o",
@@ -41,7 +42,7 @@ OUTSIDE = {
     "engine/wrap.o": {"dlsym"},
 }
 OURS = re.compile(
-    r"(os|ring|varint|checksum|error|libs|maps|elf|sight|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
+    r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
     r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap)(_\w+)?$"
 )
 
