@@ -27,8 +27,14 @@ HEAD = r"""
 # include "internal/pycore_interp.h"
 # include "internal/pycore_runtime.h"
 #endif
-#if MINOR >= 11
+#if MINOR >= 14
+# include "internal/pycore_interpframe_structs.h"
+#elif MINOR >= 11
 # include "internal/pycore_frame.h"
+#endif
+#if MINOR >= 14
+# include "internal/pycore_debug_offsets.h"
+# include "internal/pycore_stackref.h"
 #endif
 #if MINOR >= 13
 # define FRAME _PyInterpreterFrame
@@ -39,6 +45,11 @@ HEAD = r"""
 #endif
 #define OUT(name, value) printf("%s %ld\n", #name, (long)(value))
 #define AT(type, field) offsetof(type, field)
+#ifdef Py_GIL_DISABLED
+# define AT_TLBC(type, field) offsetof(type, field)
+#else
+# define AT_TLBC(type, field) -1
+#endif
 static unsigned bits(int which)
 {
     union { PyASCIIObject o; unsigned char b[sizeof(PyASCIIObject)]; } u;
@@ -56,50 +67,54 @@ int main(void)
 
 # name: (first minor, last minor, expression)
 FIELDS = [
-    ("runtime_main", [(8, 13, "AT(_PyRuntimeState, interpreters.main)")]),
-    ("runtime_head", [(8, 13, "AT(_PyRuntimeState, interpreters.head)")]),
+    ("runtime_main", [(8, 15, "AT(_PyRuntimeState, interpreters.main)")]),
+    ("runtime_head", [(8, 15, "AT(_PyRuntimeState, interpreters.head)")]),
     ("runtime_current", [(8, 11, "AT(_PyRuntimeState, gilstate.tstate_current)")]),
     ("runtime_key", [(8, 11, "AT(_PyRuntimeState, gilstate.autoTSSkey._key)"),
-                     (12, 13, "AT(_PyRuntimeState, autoTSSkey._key)")]),
-    ("interp_next", [(8, 8, "AT(struct _is, next)"), (9, 13, "AT(PyInterpreterState, next)")]),
-    ("thread_interp", [(8, 13, "AT(PyThreadState, interp)")]),
-    ("thread_id", [(8, 13, "AT(PyThreadState, thread_id)")]),
-    ("thread_frame", [(8, 10, "AT(PyThreadState, frame)"), (13, 13, "AT(PyThreadState, current_frame)")]),
+                     (12, 14, "AT(_PyRuntimeState, autoTSSkey._key)")]),
+    ("interp_next", [(8, 8, "AT(struct _is, next)"), (9, 15, "AT(PyInterpreterState, next)")]),
+    ("thread_interp", [(8, 15, "AT(PyThreadState, interp)")]),
+    ("thread_id", [(8, 15, "AT(PyThreadState, thread_id)")]),
+    ("thread_frame", [(8, 10, "AT(PyThreadState, frame)"), (13, 15, "AT(PyThreadState, current_frame)")]),
+    ("thread_base", [(15, 15, "AT(PyThreadState, base_frame)")]),
     ("thread_cframe", [(10, 12, "AT(PyThreadState, cframe)")]),
     ("cframe_current", [(11, 11, "AT(_PyCFrame, current_frame)"), (12, 12, "AT(_PyCFrame, current_frame)")]),
     ("cframe_previous", [(10, 10, "AT(CFrame, previous)"), (11, 12, "AT(_PyCFrame, previous)")]),
-    ("frame_code", [(8, 12, "AT(FRAME, f_code)"), (13, 13, "AT(FRAME, f_executable)")]),
-    ("frame_previous", [(8, 10, "AT(FRAME, f_back)"), (11, 13, "AT(FRAME, previous)")]),
+    ("frame_code", [(8, 12, "AT(FRAME, f_code)"), (13, 15, "AT(FRAME, f_executable)")]),
+    ("frame_previous", [(8, 10, "AT(FRAME, f_back)"), (11, 15, "AT(FRAME, previous)")]),
     ("frame_instr", [(8, 10, "AT(FRAME, f_lasti)"), (11, 12, "AT(FRAME, prev_instr)"),
-                     (13, 13, "AT(FRAME, instr_ptr)")]),
-    ("frame_owner", [(11, 13, "AT(FRAME, owner)")]),
+                     (13, 15, "AT(FRAME, instr_ptr)")]),
+    ("frame_owner", [(11, 15, "AT(FRAME, owner)")]),
+    ("frame_tags", [(8, 13, "0"), (14, 15, "Py_TAG_BITS")]),
+    ("frame_copy", [(14, 15, "AT_TLBC(FRAME, tlbc_index)")]),
     ("frame_entry", [(11, 11, "AT(FRAME, is_entry)")]),
     ("frame_generator", [(8, 10, "AT(FRAME, f_gen)")]),
     ("frame_depth", [(10, 10, "AT(FRAME, f_stackdepth)")]),
     ("code_object", [(10, 10, "AT(PyCodeObject, co_code)")]),
     ("op_yield_from", [(10, 10, "YIELD_FROM")]),
     ("frame_state", [(10, 10, "AT(FRAME, f_state)")]),
-    ("frame_size", [(8, 9, "AT(FRAME, f_lasti) + sizeof(int)"), (10, 10, "AT(FRAME, f_state) + 1"), (11, 13, "AT(FRAME, localsplus)")]),
-    ("code_first_line", [(8, 13, "AT(PyCodeObject, co_firstlineno)")]),
-    ("code_file", [(8, 13, "AT(PyCodeObject, co_filename)")]),
-    ("code_name", [(8, 13, "AT(PyCodeObject, co_name)")]),
-    ("code_qualname", [(11, 13, "AT(PyCodeObject, co_qualname)")]),
-    ("code_lines", [(8, 9, "AT(PyCodeObject, co_lnotab)"), (10, 13, "AT(PyCodeObject, co_linetable)")]),
-    ("code_bytes", [(11, 13, "AT(PyCodeObject, co_code_adaptive)")]),
-    ("code_version", [(12, 13, "AT(PyCodeObject, co_version)")]),
-    ("code_units", [(11, 13, "AT(PyVarObject, ob_size)")]),
-    ("code_size", [(8, 10, "sizeof(PyCodeObject)"), (11, 13, "AT(PyCodeObject, co_code_adaptive)")]),
-    ("object_type", [(8, 13, "AT(PyObject, ob_type)")]),
-    ("type_flags", [(8, 13, "AT(PyTypeObject, tp_flags)")]),
-    ("bytes_length", [(8, 13, "AT(PyVarObject, ob_size)")]),
-    ("bytes_data", [(8, 13, "AT(PyBytesObject, ob_sval)")]),
-    ("text_length", [(8, 13, "AT(PyASCIIObject, length)")]),
-    ("text_state", [(8, 13, "AT(PyASCIIObject, state)")]),
-    ("text_ascii", [(8, 13, "sizeof(PyASCIIObject)")]),
-    ("text_compact", [(8, 13, "sizeof(PyCompactUnicodeObject)")]),
-    ("text_kind_bits", [(8, 13, "bits(0)")]),
-    ("text_compact_bit", [(8, 13, "bits(1)")]),
-    ("text_ascii_bit", [(8, 13, "bits(2)")]),
+    ("frame_size", [(8, 9, "AT(FRAME, f_lasti) + sizeof(int)"), (10, 10, "AT(FRAME, f_state) + 1"), (11, 15, "AT(FRAME, localsplus)")]),
+    ("code_copies", [(14, 15, "AT_TLBC(PyCodeObject, co_tlbc)")]),
+    ("code_first_line", [(8, 15, "AT(PyCodeObject, co_firstlineno)")]),
+    ("code_file", [(8, 15, "AT(PyCodeObject, co_filename)")]),
+    ("code_name", [(8, 15, "AT(PyCodeObject, co_name)")]),
+    ("code_qualname", [(11, 15, "AT(PyCodeObject, co_qualname)")]),
+    ("code_lines", [(8, 9, "AT(PyCodeObject, co_lnotab)"), (10, 15, "AT(PyCodeObject, co_linetable)")]),
+    ("code_bytes", [(11, 15, "AT(PyCodeObject, co_code_adaptive)")]),
+    ("code_version", [(12, 15, "AT(PyCodeObject, co_version)")]),
+    ("code_units", [(11, 15, "AT(PyVarObject, ob_size)")]),
+    ("code_size", [(8, 10, "sizeof(PyCodeObject)"), (11, 15, "AT(PyCodeObject, co_code_adaptive)")]),
+    ("object_type", [(8, 15, "AT(PyObject, ob_type)")]),
+    ("type_flags", [(8, 15, "AT(PyTypeObject, tp_flags)")]),
+    ("bytes_length", [(8, 15, "AT(PyVarObject, ob_size)")]),
+    ("bytes_data", [(8, 15, "AT(PyBytesObject, ob_sval)")]),
+    ("text_length", [(8, 15, "AT(PyASCIIObject, length)")]),
+    ("text_state", [(8, 15, "AT(PyASCIIObject, state)")]),
+    ("text_ascii", [(8, 15, "sizeof(PyASCIIObject)")]),
+    ("text_compact", [(8, 15, "sizeof(PyCompactUnicodeObject)")]),
+    ("text_kind_bits", [(8, 15, "bits(0)")]),
+    ("text_compact_bit", [(8, 15, "bits(1)")]),
+    ("text_ascii_bit", [(8, 15, "bits(2)")]),
 ]
 
 # Where 3.13's debug offsets hold the fields that they describe.
@@ -112,6 +127,10 @@ DEBUG = [
     ("debug_thread_interp", "AT(_Py_DebugOffsets, thread_state.interp)"),
     ("debug_thread_frame", "AT(_Py_DebugOffsets, thread_state.current_frame)"),
     ("debug_thread_id", "AT(_Py_DebugOffsets, thread_state.thread_id)"),
+    ("debug_thread_base", "AT(_Py_DebugOffsets, thread_state.base_frame)", 15),
+    ("debug_frame_copy", "AT(_Py_DebugOffsets, interpreter_frame.tlbc_index)", 14),
+    ("debug_code_copies", "AT(_Py_DebugOffsets, code_object.co_tlbc)", 14),
+    ("debug_text_compact", "AT(_Py_DebugOffsets, unicode_object.compactunicodeobject_size)", 15),
     ("debug_frame_code", "AT(_Py_DebugOffsets, interpreter_frame.executable)"),
     ("debug_frame_previous", "AT(_Py_DebugOffsets, interpreter_frame.previous)"),
     ("debug_frame_instr", "AT(_Py_DebugOffsets, interpreter_frame.instr_ptr)"),
@@ -152,8 +171,8 @@ def program(minor):
     for name, choices in FIELDS:
         expression = next((text for low, high, text in choices if low <= minor <= high), str(ABSENT))
         lines.append(f"    OUT({name}, {expression});\n")
-    if minor == 13:
-        lines.extend(f"    OUT({name}, {expression});\n" for name, expression in DEBUG)
+    if minor >= 13:
+        lines.extend(f"    OUT({name}, {expression});\n" for name, expression, *first in DEBUG if minor >= (first or [13])[0])
     lines.append("    return 0;\n}\n")
     return "".join(lines)
 

@@ -178,7 +178,11 @@ static void find_python(void)
                                  .get_version = address_of("Py_GetVersion"),
                                  .code_type = address_of("PyCode_Type"),
                                  .frame_type = address_of("PyFrame_Type"),
-                                 .eval = address_of("_PyEval_EvalFrameDefault")};
+                                 .eval = address_of("_PyEval_EvalFrameDefault"),
+                                 .current_thread = address_of("PyThreadState_GetUnchecked"),
+                                 .this_thread = address_of("PyGILState_GetThisThreadState")};
+    if (symbols.current_thread == 0)
+        symbols.current_thread = address_of("_PyThreadState_UncheckedGet");
     if (engine.python_state == 1 && engine.python.symbols.runtime == symbols.runtime)
         return;
     engine.python_state = 0;

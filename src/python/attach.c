@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* attach.c - which interpreter is in this process, and where its threads keep their PyThreadState. Runs
- * outside the handler: libc is allowed, but py_find_slot also runs in the raw helper and uses os_* only. Only
- * released versions 3.8 to 3.13 with a GIL are accepted; everything else is refused by name. */
+/* attach.c - which interpreter is in this process, and with which numbers it is read. Runs outside the
+ * handler: libc is allowed. Only released versions 3.8 to 3.15 are accepted; everything else is refused by
+ * name. */
 #include "offsets.h"
 #include "read.h"
 
 #include "../os/os.h"
 #include "eval.h"
 #include "profiler.h"
-#include <pthread.h>
+#include "slot.h"
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    KEYS = 32,               /* thread-specific values that lie inside a thread's own block */
-    KEY_STRIDE = 16,         /* a sequence number and a value each */
-    BLOCK_SCAN = 0x900,      /* bytes from the thread pointer in which that block starts */
-    INTERPRETERS_MOST = 256, /* in the list that makes a thread state plausible */
-    FINAL = 0xf0,            /* PY_VERSION_HEX: release level and serial of a final release */
-    TYPE_OF_TYPES = 31,      /* Py_TPFLAGS_TYPE_SUBCLASS, its bit */
+    FINAL = 0xf0,       /* PY_VERSION_HEX: release level and serial of a final release */
+    TYPE_OF_TYPES = 31, /* Py_TPFLAGS_TYPE_SUBCLASS, its bit */
 };
 
 /* "3.10.13 (main, ...)", "3.9.0rc1+ ..." as PY_VERSION_HEX; 0 when it is not like that. */
@@ -58,7 +54,7 @@ static int refuse(struct error *error, uint32_t hex)
     snprintf(name, sizeof name, "%u.%u.%u%s%s", hex >> 24, hex >> 16 & 255, hex >> 8 & 255,
              levels[level] != NULL ? levels[level] : "?", serial);
     return error_set(error, PROFILER_PYTHON_UNKNOWN, 0,
-                     "Python %s is not supported (final releases of 3.8 to 3.13 are): native frames only",
+                     "Python %s is not supported (final releases of 3.8 to 3.15 are): native frames only",
                      name);
 }
 
@@ -74,12 +70,12 @@ static int is_sound(const struct py_symbols *symbols, const struct py_offsets *o
 static int choose_offsets(struct py_runtime *py, struct error *error)
 {
     py->offsets = py_offsets_of(py->minor);
-    if (py->minor < 13)
+    if (py->minor < PY_DEBUG_LOW)
         return 0;
     struct py_offsets numbers;
     _Static_assert(sizeof numbers <= sizeof py->words, "the numbers must fit");
-    int code = py_offsets_read(&numbers, (const unsigned char *)(uintptr_t)py->symbols.runtime, PY_DEBUG_SIZE,
-                               py->hex, error);
+    int code = py_offsets_read(&numbers, (const unsigned char *)(uintptr_t)py->symbols.runtime,
+                               py_debug_size(py->minor), py->hex, error);
     memcpy(py->words, &numbers, sizeof numbers);
     py->offsets = code == 0 ? (const struct py_offsets *)(const void *)py->words : NULL;
     return code;
@@ -107,80 +103,6 @@ int py_attach(struct py_runtime *py, const struct py_symbols *symbols, struct er
                          py->minor);
     }
     py_eval_ranges(py);
+    py_thread_locals(py);
     return 0;
-}
-
-/* A word of this process that may go away at any moment. 1 = read. */
-static int peek_word(uint64_t address, uint64_t *word)
-{
-    long got = os_peek(address, word, sizeof *word);
-    if (got == (long)sizeof *word)
-        return 1;
-    if (!os_readable(address)) /* os_peek may be forbidden */
-        return 0;
-    *word = load_word(address);
-    return 1;
-}
-
-static int is_interpreter(const struct py_runtime *py, uint64_t interpreter)
-{
-    const struct py_offsets *o = py->offsets;
-    uint64_t at;
-    if (interpreter == 0 || !peek_word(py->symbols.runtime + (uint64_t)o->runtime_head, &at))
-        return 0;
-    for (int i = 0; i < INTERPRETERS_MOST && at != 0; i++) {
-        if (at == interpreter)
-            return 1;
-        if ((at & 7) != 0 || !peek_word(at + (uint64_t)o->interp_next, &at))
-            return 0;
-    }
-    return 0;
-}
-
-static int is_slot(const struct py_runtime *py, uint64_t thread_pointer, uint64_t address)
-{
-    uint64_t thread, id, interpreter;
-    return peek_word(address, &thread) && thread != 0 && (thread & 7) == 0 &&
-           peek_word(thread + (uint64_t)py->offsets->thread_id, &id) && id == thread_pointer &&
-           peek_word(thread + (uint64_t)py->offsets->thread_interp, &interpreter) &&
-           is_interpreter(py, interpreter);
-}
-
-int py_find_slot(struct py_runtime *py, uint64_t thread_pointer, int64_t data_offset)
-{
-    if (py->offsets == NULL || data_offset == 0)
-        return 0;
-    if (__atomic_load_n(&py->slot, __ATOMIC_RELAXED) != 0)
-        return 1;
-    /* The runtime's own key first: extensions keep thread states in keys of theirs, too. */
-    uint64_t key;
-    if (!peek_word(py->symbols.runtime + (uint64_t)py->offsets->runtime_key, &key))
-        return 0;
-    key &= UINT32_MAX;
-    for (int64_t i = -1; i < KEYS; i++) {
-        int64_t slot = data_offset + KEY_STRIDE * (i < 0 ? (int64_t)key : i);
-        if ((i >= 0 || key < KEYS) && is_slot(py, thread_pointer, thread_pointer + (uint64_t)slot)) {
-            __atomic_store_n(&py->slot, slot, __ATOMIC_RELAXED);
-            return 1;
-        }
-    }
-    return 0;
-}
-
-int64_t py_data_offset(void)
-{
-    uint64_t thread_pointer = (uint64_t)(uintptr_t)__builtin_thread_pointer();
-    const uint64_t magic = 0x70b1a17d5eed5eedu ^ thread_pointer;
-    pthread_key_t key;
-    int64_t found = 0;
-    if (pthread_key_create(&key, NULL) != 0)
-        return 0;
-    if (key < KEYS && pthread_setspecific(key, (const void *)(uintptr_t)magic) == 0) {
-        for (int64_t at = 0; at < BLOCK_SCAN && found == 0; at += 8)
-            if (load_word(thread_pointer + (uint64_t)at) == magic)
-                found = at - KEY_STRIDE * (int64_t)key;
-        pthread_setspecific(key, NULL);
-    }
-    pthread_key_delete(key);
-    return found;
 }

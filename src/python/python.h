@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* python.h - the Python frames of the interrupted thread, for CPython 3.8 to 3.13 with one binary.
+/* python.h - the Python frames of the interrupted thread, for CPython 3.8 to 3.15 with one binary.
  * All version knowledge lives in offsets.c; the walk is written once over its numbers.
  *
  * Who calls what: py_attach and py_find_slot outside the handler (start, helper); py_walk and py_code_copy in
@@ -32,6 +32,9 @@ struct py_symbols {       /* addresses in this process, 0 = absent; found by dls
     uint64_t frame_type;  /* PyFrame_Type (3.8-3.10) */
     uint64_t eval;        /* _PyEval_EvalFrameDefault */
     uint64_t eval_size;   /* bytes of its symbol, 0 unknown */
+    uint64_t
+        current_thread;   /* PyThreadState_GetUnchecked, _PyThreadState_UncheckedGet: called by py_attach */
+    uint64_t this_thread; /* PyGILState_GetThisThreadState: called by py_attach */
 };
 
 struct py_offsets; /* offsets.c: numbers, range-checked, one set per minor version */
@@ -39,10 +42,11 @@ struct py_offsets; /* offsets.c: numbers, range-checked, one set per minor versi
 struct py_runtime {
     struct py_symbols symbols;
     const struct py_offsets *offsets;
-    uint32_t hex;          /* PY_VERSION_HEX of the interpreter */
-    int minor;             /* 8 .. 13 */
-    int64_t slot;          /* the thread's PyThreadState is at thread pointer + slot; 0 = not yet known;
-                              atomic, written once by py_find_slot */
+    uint32_t hex;    /* PY_VERSION_HEX of the interpreter */
+    int minor;       /* 8 .. 15 */
+    int64_t slot;    /* the thread's PyThreadState is at thread pointer + slot; 0 = not yet known;
+                        atomic, written by py_find_slot */
+    int64_t current; /* from 3.12 on: likewise, the state that is current; 0 unknown. Set by py_attach */
     int64_t shim_distance; /* 3.12: shim address - cframe address; learned outside the handler or at the
                               first sound walk; 0 unknown; atomic */
     uint64_t eval_low[4],
@@ -52,13 +56,14 @@ struct py_runtime {
 };
 
 /* Fills `py` for the interpreter behind `symbols`. 0, or an error: PROFILER_PYTHON_UNKNOWN with the version
- * by name for versions outside 3.8-3.13, pre-releases, free-threaded builds and failed range checks; sampling
- * then goes on with native frames only. Not in the handler (may call Py_GetVersion). */
+ * by name for versions outside 3.8-3.15, pre-releases and failed range checks; sampling then goes on with
+ * native frames only. In a normal thread; not in the handler (may call Py_GetVersion). */
 int py_attach(struct py_runtime *py, const struct py_symbols *symbols, struct error *error);
 
 /* Learns the slot: the one among this thread's first 32 thread-specific values (the value of key k lies at
  * thread_pointer + data_offset + 16 * k) that points to a PyThreadState whose thread_id is `thread_pointer`.
- * Returns 1 when known. Any context but the handler; never faults. */
+ * Returns 1 when known; from 3.15 on py_attach has found it or it is not found, which is so where the library
+ * came by dlopen. Any context but the handler; never faults. */
 int py_find_slot(struct py_runtime *py, uint64_t thread_pointer, int64_t data_offset);
 
 /* The distance from the thread pointer to the value of thread-specific key 0, measured with a key of our own;

@@ -9,7 +9,7 @@
  *   - odd and right: an entry object without a frame, an instruction one unit before the code, a generator
  *     being entered or left.
  *   - greenlets have lists of their own; while one switches to another, stack and lists belong to two of
- * them: PY_TORN or PY_NONE. Limits: a thread that runs a subinterpreter on 3.12 and later shows the frames of
+ * them: PY_TORN or PY_NONE. Limits: a thread that runs a subinterpreter on 3.12 to 3.14 shows the frames of
  * its first thread state. Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
 #include "code.h"
 #include "../os/os.h"
@@ -35,6 +35,7 @@ struct walk {
     struct py_stack *stack;
     uint64_t sp;
     uint64_t code_type;
+    uint64_t base;    /* 3.15: the frame that ends the chain; before, 0 does */
     uint64_t marker;  /* the last one met: markers rise */
     uint32_t room;    /* frames that may still be stored, with those stored */
     uint32_t frames;  /* Python frames met, stored or not */
@@ -64,8 +65,8 @@ static int is_thread(const struct py_offsets *o, uint64_t thread, uint64_t threa
            field(thread, o->thread_id) == thread_pointer;
 }
 
-/* This thread's PyThreadState, or 0. Up to 3.11 the holder of the GIL is named in the runtime: preferred,
- * since it may be a subinterpreter's. */
+/* This thread's PyThreadState, or 0. The current one is preferred, since it may be a subinterpreter's: up
+ * to 3.11 the runtime names the holder of the GIL. */
 static uint64_t find_thread(const struct py_runtime *py, uint64_t thread_pointer, struct guard *guard)
 {
     const struct py_offsets *o = py->offsets;
@@ -80,7 +81,9 @@ static uint64_t find_thread(const struct py_runtime *py, uint64_t thread_pointer
     int64_t slot = __atomic_load_n(&py->slot, __ATOMIC_RELAXED);
     if (slot == 0)
         return 0;
-    uint64_t thread = load_word(thread_pointer + (uint64_t)slot);
+    uint64_t thread = py->current != 0 ? load_word(thread_pointer + (uint64_t)py->current) : 0;
+    if (thread == 0)
+        thread = load_word(thread_pointer + (uint64_t)slot);
     return is_thread(o, thread, thread_pointer, guard) ? thread : 0;
 }
 
@@ -128,18 +131,35 @@ static const char *add_object(struct walk *walk, uint64_t frame)
     return NULL;
 }
 
-/* 3.11 to 3.13: a frame and its code, checked. The hot path: everything it needs is in registers or one cache
+/* Free-threaded from 3.14 on: a thread's own copy of the code's bytecode, that `frame` executes; 0 = none. */
+static uint64_t copy_of_bytecode(const struct py_offsets *o, struct guard *guard, uint64_t frame,
+                                 uint64_t code)
+{
+    if (o->frame_copy < 0)
+        return 0;
+    uint64_t copies = field(code, o->code_copies);
+    int64_t index = load_int(frame + (uint64_t)o->frame_copy);
+    if ((copies & 7) != 0 || index < 0 || !guard_has(guard, copies, 8) || index >= (int64_t)load_word(copies))
+        return 0;
+    uint64_t entry = copies + 8 + 8 * (uint64_t)index;
+    return guard_has(guard, entry, 8) ? load_word(entry) : 0;
+}
+
+/* From 3.11 on: a frame and its code, checked. The hot path: everything it needs is in registers or one cache
  * line of offsets. NULL, or why not. */
 static inline const char *read_frame(const struct py_offsets *o, struct guard *guard, uint64_t code_type,
                                      uint64_t frame, uint32_t owner, struct py_frame *out)
 {
-    uint64_t code = field(frame, o->frame_code);
+    uint64_t code = field(frame, o->frame_code) & ~(uint64_t)o->frame_tags;
     if ((code & 7) != 0 || !guard_has(guard, code, (uint32_t)o->code_size) ||
         field(code, o->object_type) != code_type)
         return "not a code object";
-    uint64_t bytes = field(frame, o->frame_instr) - code - (uint64_t)o->code_bytes;
-    int64_t unit = (int64_t)bytes >> 1;
-    if ((bytes & 1) != 0 || unit < -1 || unit >= (int64_t)field(code, o->code_units))
+    uint64_t instr = field(frame, o->frame_instr);
+    uint64_t bytes = instr - code - (uint64_t)o->code_bytes;
+    int64_t unit = (int64_t)bytes >> 1, units = (int64_t)field(code, o->code_units);
+    if (unit >= units || unit < -1)
+        bytes = instr - copy_of_bytecode(o, guard, frame, code), unit = (int64_t)bytes >> 1;
+    if ((bytes & 1) != 0 || unit < -1 || unit >= units)
         return "instruction outside its code";
     out->code = code;
     out->key = py_code_key(o, code, guard);
@@ -209,7 +229,7 @@ static int is_entered(const struct walk *walk, uint64_t frame, uint64_t cframe, 
            !guard_has(walk->guard, outer, 24) || field(outer, o->cframe_current) == previous;
 }
 
-/* 3.11 to 3.13: what walk_run stopped at. */
+/* From 3.11 on: what walk_run stopped at. */
 struct entry {
     uint64_t
         object; /* the frame or entry object that was entered from C; 0 = the chain's end, or its bound */
@@ -259,12 +279,12 @@ static const char *walk_run(struct walk *walk, uint64_t frame, uint64_t cframe, 
     return why;
 }
 
-/* 3.11 to 3.13. `cframe` is 0 on 3.13. */
+/* From 3.11 on. `cframe` is 0 from 3.13 on. */
 static enum py_status walk_entries(struct walk *walk, uint64_t frame, uint64_t cframe)
 {
-    if (frame == 0)
+    if (frame == walk->base || frame == 0)
         return PY_NONE;
-    while (frame != 0) {
+    while (frame != walk->base) {
         struct entry entry = {0, 0, 0};
         const char *why = walk_run(walk, frame, cframe, &entry);
         if (why != NULL)
@@ -436,6 +456,8 @@ static int is_popped(uint64_t frame)
 static enum py_status walk_new(struct walk *walk, uint64_t thread, uint64_t pc, int last_try)
 {
     const struct py_offsets *o = walk->o;
+    if (o->thread_base >= 0)
+        walk->base = field(thread, o->thread_base);
     if (o->thread_cframe < 0) {
         uint64_t top = field(thread, o->thread_frame);
         return is_popped(top) ? put_off(walk->stack, last_try) : walk_entries(walk, top, 0);

@@ -31,7 +31,7 @@ enum {
     REASONS = 16,
     JUMP_MOST = 3,        /* entries that one instruction may add or take away */
     HIDDEN_JUMP_MOST = 8, /* the same across steps without a usable chain */
-    CODE_DEALLOC = 48,    /* tp_dealloc in a type object, all versions */
+    CODE_DEALLOC = 40,    /* bytes from ob_type to tp_dealloc in a type object */
 };
 
 struct call {
@@ -128,7 +128,9 @@ static void follow_calls(uint64_t pc, uint64_t sp, uint64_t frame)
     }
     if (pc == py.symbols.eval && call_count > 0) {
         calls[call_count - 1].is_eval = 1;
-        calls[call_count - 1].code = *(const uint64_t *)(uintptr_t)(frame + (uint64_t)py.offsets->frame_code);
+        calls[call_count - 1].code =
+            *(const uint64_t *)(uintptr_t)(frame + (uint64_t)py.offsets->frame_code) &
+            ~(uint64_t)py.offsets->frame_tags;
     }
     last_pc = pc;
     last_sp = sp;
@@ -435,11 +437,16 @@ EXPORT const char *stepper_attach(void)
     symbols.code_type = find_symbol("PyCode_Type", NULL);
     symbols.frame_type = find_symbol("PyFrame_Type", NULL);
     symbols.eval = find_symbol("_PyEval_EvalFrameDefault", &symbols.eval_size);
+    symbols.current_thread = find_symbol("PyThreadState_GetUnchecked", NULL);
+    symbols.this_thread = find_symbol("PyGILState_GetThisThreadState", NULL);
+    if (symbols.current_thread == 0)
+        symbols.current_thread = find_symbol("_PyThreadState_UncheckedGet", NULL);
     if (py_attach(&py, &symbols, &error) != 0)
         return error.text;
     if (!py_find_slot(&py, (uint64_t)(uintptr_t)__builtin_thread_pointer(), py_data_offset()))
         return "the thread's slot was not found";
-    code_dealloc = *(const uint64_t *)(uintptr_t)(symbols.code_type + CODE_DEALLOC);
+    code_dealloc =
+        *(const uint64_t *)(uintptr_t)(symbols.code_type + (uint64_t)py.offsets->object_type + CODE_DEALLOC);
     return "";
 }
 

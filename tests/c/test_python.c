@@ -35,11 +35,10 @@ static void test_versions(void)
         uint64_t hex;
         const char *name; /* NULL: accepted */
     } cases[] = {
-        {0x030801f0, NULL},         {0x030c07f0, NULL},
-        {0x030bfff0, NULL},         {0x030e00f0, "3.14.0 "},
-        {0x030711f0, "3.7.17 "},    {0x02071200, "2.7.18"},
-        {0x030d00c2, "3.13.0rc2 "}, {0x030c00b1, "3.12.0b1 "},
-        {0x030b00a7, "3.11.0a7 "},  {0, "0.0.0"},
+        {0x030801f0, NULL},        {0x030c07f0, NULL},        {0x030bfff0, NULL},
+        {0x031000f0, "3.16.0 "},   {0x030f00a1, "3.15.0a1 "}, {0x030e00c3, "3.14.0rc3 "},
+        {0x030711f0, "3.7.17 "},   {0x02071200, "2.7.18"},    {0x030d00c2, "3.13.0rc2 "},
+        {0x030c00b1, "3.12.0b1 "}, {0x030b00a7, "3.11.0a7 "}, {0, "0.0.0"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct py_runtime py;
@@ -66,53 +65,79 @@ static void test_unlike_types(void)
     CHECK_EQUAL(py_attach(&py, &symbols, &error), PROFILER_PYTHON_UNKNOWN);
 }
 
+static uint32_t hex_of(int minor)
+{
+    return 0x030000f0u | (uint32_t)minor << 16;
+}
+
 static void put_word(unsigned char *bytes, uint32_t at, uint64_t word)
 {
     memcpy(bytes + at, &word, sizeof word);
 }
 
-static void make_debug(unsigned char *debug)
+/* What the version's interpreter has there; the free-threaded one where asked. */
+static void make_debug(unsigned char *debug, int minor, int free_threaded)
 {
-    const struct py_offsets *row = py_offsets_of(13);
-    memset(debug, 0, PY_DEBUG_SIZE);
+    const struct py_offsets *row = free_threaded ? py_offsets_free_threaded(minor) : py_offsets_of(minor);
+    memset(debug, 0, py_debug_size(PY_MINOR_HIGH));
     memcpy(debug, "xdebugpy", 8);
-    put_word(debug, 8, 0x030d00f0);
-#define X(field, most, align, a, b, c, d, e, f, place)                                                       \
-    if ((place) != 0)                                                                                        \
-        put_word(debug, place, (uint64_t)row->field);
+    put_word(debug, 8, hex_of(minor));
+    put_word(debug, 16, (uint64_t)free_threaded);
+#define X(field, m, n, a, b, c, d, e, f, g, h, i, j, k, ...)                                                 \
+    {                                                                                                        \
+        const uint32_t places[] = {__VA_ARGS__};                                                             \
+        if (places[minor - PY_DEBUG_LOW] != 0)                                                               \
+            put_word(debug, places[minor - PY_DEBUG_LOW], row->field > 0 ? (uint64_t)row->field : 0);        \
+    }
     PY_FIELDS(X)
 #undef X
 }
 
 static void test_debug_offsets(void)
 {
-    unsigned char debug[PY_DEBUG_SIZE];
+    unsigned char debug[1024];
     struct py_offsets out;
     struct error error;
-    make_debug(debug);
-    CHECK_EQUAL(py_offsets_read(&out, debug, sizeof debug, 0x030d00f0, &error), 0);
-    CHECK(memcmp(&out, py_offsets_of(13), sizeof out) == 0);
-    put_word(debug, 184, 80); /* thread_frame moved: followed */
-    CHECK_EQUAL(py_offsets_read(&out, debug, sizeof debug, 0x030d00f0, &error), 0);
+    for (int minor = PY_DEBUG_LOW; minor <= PY_MINOR_HIGH; minor++) {
+        uint32_t size = py_debug_size(minor), hex = hex_of(minor);
+        make_debug(debug, minor, 0);
+        CHECK_EQUAL(py_offsets_read(&out, debug, size, hex, &error), 0);
+        CHECK(memcmp(&out, py_offsets_of(minor), sizeof out) == 0);
+        CHECK(py_offsets_read(&out, debug, size - 1, hex, &error) != 0);
+        CHECK(py_offsets_read(&out, debug, size, hex + 256, &error) != 0);
+        make_debug(debug, minor, 1);
+        CHECK_EQUAL(py_offsets_read(&out, debug, size, hex, &error), 0);
+        CHECK(memcmp(&out, py_offsets_free_threaded(minor), sizeof out) == 0);
+    }
+    CHECK(py_offsets_of(PY_MINOR_HIGH + 1) == NULL && py_offsets_free_threaded(PY_DEBUG_LOW - 1) == NULL);
+    CHECK(py_offsets_read(&out, debug, sizeof debug, hex_of(PY_MINOR_HIGH + 1), &error) != 0);
+    make_debug(debug, 14, 0);
+    put_word(debug, 208, 80); /* thread_frame moved: followed */
+    CHECK_EQUAL(py_offsets_read(&out, debug, sizeof debug, hex_of(14), &error), 0);
     CHECK_EQUAL(out.thread_frame, 80);
-    CHECK(py_offsets_read(&out, debug, sizeof debug - 1, 0x030d00f0, &error) != 0);
-    CHECK(py_offsets_read(&out, debug, sizeof debug, 0x030d01f0, &error) != 0);
+}
+
+static void test_bad_debug_offsets(void)
+{
     static const struct {
+        int minor;
         uint32_t at;
         uint64_t word;
         const char *says;
     } bad[] = {
-        {0, 0, "debug offsets"},
-        {16, 1, "free-threaded"},
-        {184, 1 << 20, "thread_frame"},
-        {184, 71, "thread_frame"},
-        {232, UINT64_MAX, "frame_previous"},
-        {64, 1 << 30, "interp_next"},
+        {13, 0, 0, "debug offsets"},      {13, 184, 1 << 20, "thread_frame"},
+        {13, 184, 71, "thread_frame"},    {13, 232, UINT64_MAX, "frame_previous"},
+        {13, 64, 1 << 30, "interp_next"}, {14, 304, 72, "frame_copy"}, /* this build has none */
+        {15, 216, 81, "thread_base"},     {15, 328, 4096, "frame_code"},
     };
+    unsigned char debug[1024];
+    struct py_offsets out;
+    struct error error;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        make_debug(debug);
+        make_debug(debug, bad[i].minor, 0);
         put_word(debug, bad[i].at, bad[i].word);
-        CHECK_EQUAL(py_offsets_read(&out, debug, sizeof debug, 0x030d00f0, &error), PROFILER_PYTHON_UNKNOWN);
+        CHECK_EQUAL(py_offsets_read(&out, debug, sizeof debug, hex_of(bad[i].minor), &error),
+                    PROFILER_PYTHON_UNKNOWN);
         if (strstr(error.text, bad[i].says) == NULL) {
             CHECK_STRING(error.text, bad[i].says);
         }
@@ -204,7 +229,7 @@ static void test_lines_locations(void)
     CHECK_EQUAL(py_line(12, table, sizeof table, 100, 2), 101);
     CHECK_EQUAL(py_line(12, table, sizeof table, 100, 3), 0);
     CHECK_EQUAL(py_line(12, table, sizeof table, 100, 10), 0);
-    CHECK_EQUAL(py_line(13, table, sizeof table, 100, 11), 5);
+    CHECK_EQUAL(py_line(15, table, sizeof table, 100, 11), 5);
     CHECK_EQUAL(py_line(13, table, sizeof table, 100, 12), 9);
     CHECK_EQUAL(py_line(13, table, sizeof table, 100, 13), -1);
     CHECK_EQUAL(py_line(13, table, sizeof table - 1, 100, 12), -1);
@@ -216,10 +241,15 @@ static void test_lines_locations(void)
 int main(int argc, char **argv)
 {
     static const struct check_case cases[] = {
-        {"versions", test_versions},           {"unlike_types", test_unlike_types},
-        {"debug_offsets", test_debug_offsets}, {"guard", test_guard},
-        {"guard_ways", test_guard_ways},       {"lines_lnotab", test_lines_lnotab},
-        {"lines_ranges", test_lines_ranges},   {"lines_locations", test_lines_locations},
+        {"versions", test_versions},
+        {"unlike_types", test_unlike_types},
+        {"debug_offsets", test_debug_offsets},
+        {"bad_debug_offsets", test_bad_debug_offsets},
+        {"guard", test_guard},
+        {"guard_ways", test_guard_ways},
+        {"lines_lnotab", test_lines_lnotab},
+        {"lines_ranges", test_lines_ranges},
+        {"lines_locations", test_lines_locations},
     };
     return check_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

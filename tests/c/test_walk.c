@@ -39,12 +39,12 @@ static void put(void *object, int64_t offset, uint64_t value)
 }
 
 /* The thread pointer is the thread's own address, the slot the word behind its last one. */
-static void make_world(int minor)
+static void make_world_of(int minor, const struct py_offsets *offsets)
 {
     memset(&world, 0, sizeof world);
     memset(&py, 0, sizeof py);
     py.minor = minor;
-    py.offsets = py_offsets_of(minor);
+    py.offsets = offsets;
     py.symbols.runtime = at(fake_runtime);
     py.symbols.code_type = at(fake_code_type);
     py.symbols.frame_type = at(fake_frame_type);
@@ -55,6 +55,11 @@ static void make_world(int minor)
     py.slot = 480;
     stack = (struct py_stack){
         .frames = frames, .segments = segments, .frame_capacity = OBJECTS, .segment_capacity = OBJECTS};
+}
+
+static void make_world(int minor)
+{
+    make_world_of(minor, py_offsets_of(minor));
 }
 
 /* Python frame `i`, executing unit 3 of code object `i`. */
@@ -158,6 +163,69 @@ static void test_walk_13(void)
     CHECK_EQUAL(walk(), PY_OK);
     check_segment(0, &world.stack[0], 0, 0);
     check_segment(1, &world.stack[WORDS], 0, 1);
+}
+
+/* frame 0, shim 0, frame 1, shim 1, the base frame, which is on no stack; references are tagged */
+static void make_chain_15(const struct py_offsets *offsets)
+{
+    make_world_of(15, offsets);
+    make_frame(1, at(make_shim(1, at(world.frames[2]))));
+    make_frame(0, at(make_shim(0, at(world.frames[1]))));
+    for (int i = 0; i < 2; i++)
+        put(world.frames[i], offsets->frame_code, at(world.codes[i]) | (uint64_t)(i & offsets->frame_tags));
+    put(world.thread, offsets->thread_frame, at(world.frames[0]));
+    put(world.thread, offsets->thread_base, at(world.frames[2]));
+}
+
+static void test_walk_15(void)
+{
+    make_chain_15(py_offsets_of(15));
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK_EQUAL(stack.segment_count, 2);
+    check_segment(1, &world.stack[WORDS], 1, 1);
+    CHECK_EQUAL(frames[1].code, at(world.codes[1]));
+    put(world.thread, py.offsets->thread_frame, at(world.frames[2])); /* C code alone */
+    CHECK_EQUAL(walk(), PY_NONE);
+    make_chain_15(py_offsets_of(15));
+    make_shim(1, 0); /* the end is not the base frame */
+    check_torn("no entry object below the last frame");
+}
+
+/* The state that is current comes before the thread's own; a detached thread has none. */
+static void test_current(void)
+{
+    make_chain_15(py_offsets_of(15));
+    put(world.thread, 480, at(world.codes[0]));
+    put(world.thread, 472, at(world.thread));
+    py.current = 472;
+    CHECK_EQUAL(walk(), PY_OK);
+    py.current = 464;
+    CHECK_EQUAL(walk(), PY_NONE);
+    put(world.thread, 480, at(world.thread));
+    CHECK_EQUAL(walk(), PY_OK);
+}
+
+/* A free-threaded build: each thread executes its own copy of the bytecode. */
+static void test_copies(void)
+{
+    static uint64_t copies[4] = {2, 0, 0, 0}, copy[8];
+    make_chain_15(py_offsets_free_threaded(15));
+    const struct py_offsets *o = py.offsets;
+    CHECK_EQUAL(walk(), PY_OK); /* the code's own bytecode */
+    CHECK_EQUAL(frames[0].unit, 3);
+    int one = 1;
+    copies[2] = at(copy);
+    put(world.codes[0], o->code_copies, at(copies));
+    put(world.frames[0], o->frame_instr, at(copy) + 8);
+    check_torn("instruction outside its code"); /* the frame does not say that it is this copy */
+    memcpy((unsigned char *)world.frames[0] + o->frame_copy, &one, sizeof one);
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK_EQUAL(frames[0].unit, 4);
+    copies[0] = 1;
+    check_torn("instruction outside its code");
+    copies[0] = 2;
+    put(world.codes[0], o->code_copies, 4096);
+    check_torn("instruction outside its code");
 }
 
 static void test_no_frames(void)
@@ -526,6 +594,7 @@ int main(int argc, char **argv)
         {"walk_13", test_walk_13},   {"no_frames", test_no_frames}, {"torn_13", test_torn_13},
         {"capacity", test_capacity}, {"walk_12", test_walk_12},     {"put_off_12", test_put_off_12},
         {"walk_11", test_walk_11},   {"walk_10", test_walk_10},     {"passing_10", test_passing_10},
+        {"walk_15", test_walk_15},   {"current", test_current},     {"copies", test_copies},
         {"walk_8", test_walk_8},     {"popped", test_popped},       {"copy", test_copy},
         {"keys", test_keys},
     };
