@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Measures the numbers of src/python/offsets.c: compiles a tiny C program against an interpreter's headers.
 
-    measure_offsets.py PYTHON...            prints one column per interpreter
-    measure_offsets.py --check TABLE PYTHON...   compares with the table that `TABLE` (build/test_offsets) prints
+    measure_offsets.py PYTHON...    prints a column per interpreter, from 3.13 on two: "t" is its free-threaded build
+    measure_offsets.py FOLDER...    likewise for a folder of headers: /usr/include/python3.14
 
-The library itself uses no Python header; this is the proof that its table is right.
+The library itself uses no Python header; this is the proof that its table is right (tests/py/test_offsets.py).
 """
 
 import os
@@ -117,7 +117,7 @@ FIELDS = [
     ("text_ascii_bit", [(8, 15, "bits(2)")]),
 ]
 
-# Where 3.13's debug offsets hold the fields that they describe.
+# Where the debug offsets hold the fields that they describe; since which minor version, where not since 3.13.
 DEBUG = [
     ("debug_size", "sizeof(_Py_DebugOffsets)"),
     ("debug_version", "AT(_Py_DebugOffsets, version)"),
@@ -152,6 +152,7 @@ DEBUG = [
 ]
 
 ABSENT = -1
+DEBUG_SINCE = 13
 
 
 def include_folder(python):
@@ -171,40 +172,50 @@ def program(minor):
     for name, choices in FIELDS:
         expression = next((text for low, high, text in choices if low <= minor <= high), str(ABSENT))
         lines.append(f"    OUT({name}, {expression});\n")
-    if minor >= 13:
-        lines.extend(f"    OUT({name}, {expression});\n" for name, expression, *first in DEBUG if minor >= (first or [13])[0])
+    for name, expression, *since in DEBUG:
+        if minor >= (since[0] if since else DEBUG_SINCE):
+            lines.append(f"    OUT({name}, {expression});\n")
     lines.append("    return 0;\n}\n")
     return "".join(lines)
 
 
-def measure(python):
-    """{field: number} as the interpreter's own headers have it; None without headers."""
-    folder = include_folder(python)
-    if folder is None:
-        return None
+def measure_headers(folder, minor, free_threaded=False):
+    """{field: number} as the headers in the folder (.../include/python3.14) have it. What they include of the
+    machine they come from is looked for beside them, after this machine's own."""
     with tempfile.TemporaryDirectory() as scratch:
         source, binary = os.path.join(scratch, "row.c"), os.path.join(scratch, "row")
         with open(source, "w", encoding="ascii") as out:
-            out.write(program(minor_version(python)))
+            out.write(program(minor))
         command = [os.environ.get("CC", "cc"), "-std=gnu11", "-w", "-I", folder, "-I",
-                   os.path.join(folder, "internal"), "-o", binary, source]
+                   os.path.join(folder, "internal"), "-idirafter", os.path.dirname(folder), "-o", binary, source]
+        if free_threaded:
+            command.insert(1, "-DPy_GIL_DISABLED=1")
         subprocess.run(command, check=True)
         text = subprocess.run([binary], capture_output=True, text=True, check=True).stdout
     return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
 
+def measure(python, free_threaded=False):
+    """The same for an interpreter's own headers; None without them."""
+    folder = include_folder(python)
+    return measure_headers(folder, minor_version(python), free_threaded) if folder else None
+
+
 def main():
     rows = {}
-    for python in sys.argv[1:]:
-        measured = measure(python)
-        if measured is None:
-            print(f"{python}: no headers", file=sys.stderr)
+    for argument in sys.argv[1:]:
+        folder = argument if os.path.isdir(argument) else include_folder(argument)
+        if folder is None:
+            print(f"{argument}: no headers", file=sys.stderr)
             continue
-        rows[minor_version(python)] = measured
-    names = [name for name, _ in FIELDS] + [name for name, _ in DEBUG]
-    print(f"{'':24s}" + "".join(f"{'3.%d' % minor:>8s}" for minor in sorted(rows)))
+        minor = int(os.path.basename(folder).partition(".")[2].rstrip("dtm"))
+        rows[minor, ""] = measure_headers(folder, minor)
+        if minor >= DEBUG_SINCE:
+            rows[minor, "t"] = measure_headers(folder, minor, free_threaded=True)
+    names = [name for name, _ in FIELDS] + [name for name, *_ in DEBUG]
+    print(f"{'':24s}" + "".join(f"{'3.%d%s' % key:>8s}" for key in sorted(rows)))
     for name in names:
-        print(f"{name:24s}" + "".join(f"{rows[minor].get(name, ''):>8}" for minor in sorted(rows)))
+        print(f"{name:24s}" + "".join(f"{rows[key].get(name, ''):>8}" for key in sorted(rows)))
 
 
 if __name__ == "__main__":

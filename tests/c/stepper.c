@@ -547,14 +547,16 @@ EXPORT const struct counts *stepper_counts(void)
     return &counts;
 }
 
-/* Row `index` of the table for a minor version: its name (NULL past the end), and its number in *value. */
-EXPORT const char *stepper_offset(int minor, int index, int64_t *value)
+/* Row `index` of the table for a minor version: its name (NULL past the end), its number in *value, and where
+ * the debug offsets of 3.13, 3.14 and 3.15 hold it in places[3]. */
+EXPORT const char *stepper_offset(int minor, int free_threaded, int index, int64_t *value, int32_t *places)
 {
-    const struct py_offsets *row = py_offsets_of(minor);
+    const struct py_offsets *row = free_threaded ? py_offsets_free_threaded(minor) : py_offsets_of(minor);
     int at = 0;
-#define X(field, ...)                                                                                        \
+#define X(field, m, n, a, b, c, d, e, f, g, h, i, j, k, p, q, r)                                             \
     if (at++ == index) {                                                                                     \
         *value = row->field;                                                                                 \
+        places[0] = p, places[1] = q, places[2] = r;                                                         \
         return #field;                                                                                       \
     }
     PY_FIELDS(X)
