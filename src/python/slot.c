@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 
 enum {
     KEYS = 32,               /* thread-specific values that lie inside a thread's own block */
@@ -152,15 +153,15 @@ static int64_t find_variable(const struct locals *locals, uint64_t function)
 void py_thread_locals(struct py_runtime *py)
 {
     struct locals locals = {py->symbols.runtime, 0, 0};
-    sigset_t all, old;
+    const uint64_t all = UINT64_MAX;
+    uint64_t before = 0;
     if (py->minor < 12)
         return;
     dl_iterate_phdr(find_locals, &locals);
-    sigfillset(&all);
-    if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0)
+    if (os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8) != 0)
         return;
     py->current = find_variable(&locals, py->symbols.current_thread);
     if (py->offsets->runtime_key < 0)
         py->slot = find_variable(&locals, py->symbols.this_thread);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    os_call4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
 }

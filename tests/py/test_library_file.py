@@ -35,8 +35,8 @@ HELPER_OBJECTS = [
 PURE = {"memcpy", "memset", "memmove", "memcmp", "memchr", "strlen", "strcmp", "_GLOBAL_OFFSET_TABLE_"}
 # Functions of the same objects that run at start (py_attach, sight_finder, wrap) and never in handler or helper, each by its object.
 OUTSIDE = {
-    "python/attach.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "pthread_self"}
-    | {"dlsym", "snprintf"},
+    "python/attach.o": {"snprintf"},
+    "python/slot.o": {"pthread_key_create", "pthread_key_delete", "pthread_setspecific", "dl_iterate_phdr"},
     "python/eval.o": {"dl_iterate_phdr"},
     "native/sight.o": {"dlsym"},
     "engine/wrap.o": {"dlsym"},
