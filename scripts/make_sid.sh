@@ -4,14 +4,14 @@
 # user's cache folder. Does nothing when it is already there; goes on where an earlier run was cut off; a second
 # run waits for the first. What can't be done is said in one line, with status 3. Nothing stays mounted: all
 # mounts are made in a mount namespace that ends with this script.
-#   --full  also what building and debugging in it take: a compiler, gdb, the interpreters' debug and test packages
+#   --full  also what building and debugging interpreters in it take: make, g++, gdb, their debug and test packages
 #   --path  only prints the folder
 set -u
 sid=${PLAIT_SID:-${XDG_CACHE_HOME:-$HOME/.cache}/plait/sid}
 mirror=${PLAIT_SID_MIRROR:-http://deb.debian.org/debian}
 log=$sid.log
 versions="3.13 3.14 3.15"
-packages=
+packages="gcc libc6-dev"
 for version in $versions; do
     packages="$packages python$version libpython$version-dev"
 done
@@ -28,7 +28,7 @@ case "${1:-}" in
 --full)
     full=1
     stage=full
-    packages="$packages gcc g++ make gdb"
+    packages="$packages g++ make gdb"
     for version in $versions; do
         packages="$packages python$version-dev python$version-dbg libpython$version-testsuite"
     done

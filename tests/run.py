@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """All the tests: C programs, fuzzing for a moment, style and types, pytest. Ends with `N passed, N failed`.
 
-Goes on after a failure, so that one run shows them all. Run by `make test`, inside .venv.
+Goes on after a failure, so that one run shows them all. Run by `make test`, inside .venv. The tests that run once
+per interpreter run again in a Debian sid with the newest ones, where it can be made (scripts/make_sid.sh;
+PLAIT_NO_SID=1: don't), and their results are printed as a matrix.
 """
 
 import argparse
@@ -10,15 +12,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from glob import glob
 from typing import Dict, List, Optional
 
+import matrix
+
 FUZZ_SECONDS = 10
 STEP_SECONDS = 1200
 # Long, and busy with one core all the time: the other lane takes it.
 STEADY = ["tests/py/test_stepper.py"]
+PYTEST = ["-q", "-rsfE", "--tb=short", "--durations=5"]
 _SANITIZER = "detect_leaks=0"  # at exit it finds libFuzzer's own main
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
@@ -128,6 +134,47 @@ def fuzzing(tally: Tally, build: str, seconds: int) -> None:
         run(tally, name, [program, corpus, *limit, "-artifact_prefix=%s." % program])
 
 
+class Sid:
+    """The Debian sid: made beside the other tests, since most of it is waiting for the network."""
+
+    RUNNER = "python3.13"
+    PYTHONS = ["/usr/bin/python3.%d" % minor for minor in (13, 14, 15)]
+
+    def __init__(self) -> None:
+        self.reason = "PLAIT_NO_SID is set" if os.environ.get("PLAIT_NO_SID") else ""
+        self.seconds = 0.0
+        self._making = threading.Thread(target=self._make)
+        self._making.start()
+
+    def _make(self) -> None:
+        if self.reason:
+            return
+        start = time.monotonic()
+        done = call(["scripts/make_sid.sh"])
+        self.seconds = time.monotonic() - start
+        if done.returncode != 0:
+            self.reason = (done.stdout.strip() or "make_sid.sh failed").splitlines()[-1]
+
+    def pytest(self, tally: Tally, build: str) -> None:
+        """Those tests in it, by its own Python with .venv's pytest; helper programs are built in it, too."""
+        self._making.join()
+        if self.reason:
+            tally.skip("the interpreters of Debian sid", self.reason)
+            return
+        if self.seconds > 1:
+            print("== Debian sid made (%.0f s, beside the other tests)" % self.seconds, flush=True)
+        packages = [path for path in sys.path if path.endswith("site-packages")]
+        settings = {
+            "PYTHONPATH": ":".join([*packages, "."]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PLAIT_PYTHONS": ":".join(self.PYTHONS),
+            "PLAIT_HELPERS": os.path.join(build, "programs-sid"),
+        }
+        words = ["%s=%s" % item for item in settings.items()]
+        command = ["scripts/in_sid.sh", "/usr/bin/env", *words, self.RUNNER, "-m", "pytest", *PYTEST]
+        run(tally, "pytest in Debian sid", [*command, "-p", "no:cacheprovider", "-m", "matrix", "tests/py"], counts=True)
+
+
 def style(tally: Tally) -> None:
     bin_folder = os.path.dirname(sys.executable)
     present = [path for path in PYTHON_FILES if os.path.exists(path)]
@@ -158,23 +205,25 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build")
     parser.add_argument("--cc", default="cc")
-    parser.add_argument("--only", choices=("c", "fuzz", "style", "py"))
+    parser.add_argument("--only", choices=("c", "fuzz", "style", "py", "sid"))
     parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS)
     chosen = parser.parse_args()
     tally = Tally()
+    results = os.path.join(tempfile.mkdtemp(prefix="plait-matrix-"), "results")
+    os.environ["PLAIT_MATRIX"] = results
 
     def asked(name: str) -> bool:
         return chosen.only in (None, name)
 
     def pytest(name: str, *what: str) -> None:
-        command = [sys.executable, "-m", "pytest", "-q", "-rsfE", "--tb=short", "--durations=5", *what]
-        run(tally, name, command, counts=True)
+        run(tally, name, [sys.executable, "-m", "pytest", *PYTEST, *what], counts=True)
 
     def python_lane() -> None:
         if asked("py"):
             pytest("pytest", "tests/py", *["--ignore=" + path for path in STEADY])
             run(tally, "test_profiler.py", [sys.executable, "test_profiler.py"], counts=True)
 
+    sid = Sid() if asked("py") or asked("sid") else None
     # Side by side: two cores halve the wait, and no test depends on how fast it runs.
     lane = threading.Thread(target=python_lane)
     lane.start()
@@ -187,7 +236,12 @@ def main() -> int:
         fuzzing(tally, chosen.build, chosen.fuzz_seconds)
     if asked("py"):
         pytest("pytest, the steady ones", *STEADY)
+    if sid is not None:
+        sid.pytest(tally, chosen.build)
     lane.join()
+    if matrix.read(results):
+        print(matrix.text(matrix.read(results)))
+    shutil.rmtree(os.path.dirname(results))
     for line in tally.failures:
         print(line)
     print("%d passed, %d failed, %d skipped" % (tally.passed, tally.failed, tally.skipped))

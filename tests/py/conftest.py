@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures of the end-to-end tests: a clock that works here, an interpreter, a scratch folder."""
+"""Fixtures of the end-to-end tests: a clock that works here, an interpreter, a scratch folder. And the matrix:
+what became of the tests that run once per interpreter goes to the file PLAIT_MATRIX (tests/matrix.py)."""
 
+import json
 import os
 import sys
 
@@ -14,6 +16,32 @@ import harness  # noqa: E402
 def pytest_report_header():
     found = ", ".join(harness.PYTHONS) or "none"
     return f"interpreters: {found}; library: {'built' if harness.LIBRARY.exists() else 'missing'}"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "matrix(column): one result per interpreter; in every system's run")
+    for name in harness.UNSERVED:
+        note(name, "", "not served")
+
+
+def note(name, column, outcome):
+    """One line of the matrix: an interpreter, a column, an outcome."""
+    path = os.environ.get("PLAIT_MATRIX")
+    if path:
+        with open(path, "a") as file:
+            file.write(json.dumps([name.split("-")[0], harness.BUILDS[name], column, outcome]) + "\n")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    mark, case = item.get_closest_marker("matrix"), getattr(item, "callspec", None)
+    if mark is None or case is None or (report.when != "call" and report.passed):
+        return
+    name = case.params.get("python", case.params.get("name"))
+    if name in harness.BUILDS:
+        tried = [case.params["tried"]] if "tried" in case.params else []  # a clock with a column of its own
+        note(name, " ".join([*mark.args, *tried]), report.outcome)
 
 
 def require_library():

@@ -3,6 +3,7 @@
 preloaded library, building helper programs, and reading a recording back as plain samples."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PLAIT_BUILD") or ROOT / "build")
 LIBRARY = BUILD / "libprofiler.so"
 PROGRAMS = ROOT / "tests" / "programs"
+HELPERS = Path(os.environ.get("PLAIT_HELPERS") or BUILD / "programs")
 CLOCKS = ("poll", "perf", "posix")
 NOBODY = 65534
 
@@ -27,41 +29,70 @@ Result = namedtuple("Result", "status stdout stderr")
 # ---- interpreters ----
 
 
-def _version(path):
-    code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+def _about(path):
+    """(version, folder of its installation), or None: not an interpreter of a release. A virtual environment
+    has the folder of the interpreter that it was made from."""
+    code = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_exec_prefix)"
     try:
         run = subprocess.run(
             [path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
         )
     except OSError:
         return None
-    return run.stdout.decode().strip() if run.returncode == 0 else None
+    words = run.stdout.decode().split(None, 1)
+    return (words[0], words[1].strip()) if run.returncode == 0 and len(words) == 2 else None
+
+
+def _served():
+    """The lowest and highest minor version that the library serves."""
+    text = (ROOT / "src" / "python" / "offsets.h").read_text()
+    return tuple(int(re.search(r"PY_MINOR_%s = (\d+)" % end, text).group(1)) for end in ("LOW", "HIGH"))
+
+
+def _system():
+    """This system's name and version: Debian 12, Debian sid."""
+    try:
+        pairs = [line.strip().split("=", 1) for line in open("/etc/os-release") if "=" in line]
+    except OSError:
+        return "Linux"
+    about = {key: value.strip('"') for key, value in pairs}
+    version = "sid" if "/sid" in about.get("PRETTY_NAME", "") else about.get("VERSION_ID", "")
+    return f"{about.get('NAME', 'Linux').split()[0]} {version}".strip()
 
 
 def _find_pythons():
-    """{name: path}: PLAIT_PYTHONS (paths joined by ':') if set, else pyenv's 3.8-3.13, /usr/bin/python3 and
-    the one that runs this."""
+    """{name: path}: PLAIT_PYTHONS (paths joined by ':') if set, else pyenv's, /usr/bin/python3 and the one that
+    runs this. Also {name: whose build it is}, and the names of those found that the library does not serve."""
     named = os.environ.get("PLAIT_PYTHONS")
+    pyenv = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
     if named:
         paths = named.split(":")
     else:
-        pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-        paths = [str(path) for path in pyenv.glob("versions/3.*/bin/python3")]
+        paths = [str(path) for path in sorted(Path(pyenv).glob("versions/3.*/bin/python3"))]
         paths += ["/usr/bin/python3", os.path.realpath(sys.executable)]
-    found, seen = {}, set()
+    found, builds, unserved, seen = {}, {}, [], set()
+    low, high = _served()
     for path in paths:
-        real = os.path.realpath(path)
-        if real in seen or not os.access(path, os.X_OK):
+        about = _about(path) if os.access(path, os.X_OK) else None
+        if about is None or about in seen:
             continue
-        seen.add(real)
-        version = _version(path)
-        if version and 8 <= int(version.split(".")[1]) <= 13:
-            name = version if version not in found else f"{version}-{len(found)}"
+        seen.add(about)
+        version, folder = about
+        name = version if version not in builds else f"{version}-{len(builds)}"
+        builds[name] = "pyenv" if folder.startswith(pyenv) else _system() if folder == "/usr" else folder
+        if low <= int(version.split(".")[1]) <= high:
             found[name] = path
-    return dict(sorted(found.items(), key=lambda item: [int(n) for n in item[0].split("-")[0].split(".")]))
+        elif int(version.split(".")[1]) > high:
+            unserved.append(name)
+    return dict(sorted(found.items(), key=lambda item: release(item[0]))), builds, unserved
 
 
-PYTHONS = _find_pythons()
+def release(name):
+    """The numbers of a name, for sorting."""
+    return [int(number) for number in name.split("-")[0].split(".")]
+
+
+PYTHONS, BUILDS, UNSERVED = _find_pythons()
 
 
 def minor(name):
@@ -97,8 +128,8 @@ def has_symbols(python):
 
 
 def build(name, shared=False, flags=(), folder=None):
-    """Compiles tests/programs/NAME.c with cc into build/programs/ and returns the path."""
-    folder = Path(folder or BUILD / "programs")
+    """Compiles tests/programs/NAME.c with cc into HELPERS and returns the path."""
+    folder = Path(folder or HELPERS)
     folder.mkdir(parents=True, exist_ok=True)
     source, target = PROGRAMS / f"{name}.c", folder / (f"{name}.so" if shared else name)
     if target.exists() and target.stat().st_mtime > source.stat().st_mtime:

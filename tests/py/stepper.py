@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 
-from harness import BUILD, PROGRAMS, ROOT
+from harness import HELPERS, PROGRAMS, ROOT
 
 FOLDERS = ("core", "os", "native", "python")
 
@@ -22,7 +22,7 @@ def _sources():
 @functools.lru_cache(maxsize=None)
 def library():
     """Path of the built stepper."""
-    target = BUILD / "programs" / "stepper.so"
+    target = HELPERS / "stepper.so"
     target.parent.mkdir(parents=True, exist_ok=True)
     headers = list((ROOT / "src").rglob("*.h"))
     newest = max(path.stat().st_mtime for path in [*_sources(), *headers])

@@ -63,6 +63,7 @@ CHOICE = [
 ]
 
 
+@pytest.mark.matrix("guest")
 @pytest.mark.parametrize("name", CHOICE)
 def test_same_as_plain_on_each_python(name, python, library):
     compare([harness.PYTHONS[python], "-c", CASES[name]], "auto")
@@ -73,6 +74,7 @@ def test_same_as_plain_as_an_ordinary_user(name, nobody):
     compare([nobody, "-c", CASES[name]], "auto", nobody=True, cwd="/")
 
 
+@pytest.mark.matrix("guest")
 def test_state_is_untouched(python, clock):
     """Descriptors, signals, mask, timers, environment, limits as the program sees them."""
     plain = compare([harness.PYTHONS[python], PROGRAMS / "guest_state.py", "a", "b"], clock)
@@ -118,6 +120,7 @@ print("50 forks")
 """
 
 
+@pytest.mark.matrix("guest")
 def test_forks_without_a_warning(python, clock):
     """Python 3.12 counts the threads when os.fork() returns: no thread of ours may be there."""
     argv = [harness.PYTHONS[python], "-W", "error", "-c", SPIN + FORKS]

@@ -6,6 +6,7 @@ import stepper
 from harness import PYTHONS, minor
 
 
+@pytest.mark.matrix("lines")
 @pytest.mark.parametrize("name", PYTHONS)
 def test_every_instruction(name):
     result = stepper.run(PYTHONS[name], "lines_load.py")

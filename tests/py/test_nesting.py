@@ -107,6 +107,7 @@ def nest(python, clock, rate, least, seconds=0.9, nobody=False):
     assert checker.counts["degraded"] <= max(DEGRADED_SHARE * total, 3), checker.report()
 
 
+@pytest.mark.matrix("nesting")
 @pytest.mark.parametrize("tried", harness.CLOCKS)
 def test_every_sample_is_a_path(python, tried, library):
     refused = harness.clock_refused(tried)

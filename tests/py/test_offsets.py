@@ -49,6 +49,7 @@ def _check(folder, version_minor):
             assert place == described.get("debug_" + same.get(field, field), 0), field
 
 
+@pytest.mark.matrix("offsets")
 @pytest.mark.parametrize("name", PYTHONS)
 def test_table_is_what_the_headers_say(name):
     folder = _measurer().include_folder(PYTHONS[name])

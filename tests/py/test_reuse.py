@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 import harness
+import pytest
 from harness import PROGRAMS, Frame
 
 REUSE = PROGRAMS / "reuse.py"
@@ -66,6 +67,7 @@ def test_judge_tells_right_from_wrong():
     assert judge_frame(frame("alike", 7, 3), None)
 
 
+@pytest.mark.matrix("reuse")
 def test_reused_addresses_are_named_rightly(python, library):
     count = 20000 if harness.minor(python) == 12 else 6000
     done = harness.profile([harness.PYTHONS[python], REUSE, count, 2000], rate=10000, clock="poll")

@@ -14,6 +14,7 @@ SHARE_CUT = 0.001
 SHARE_TORN = {9: 0.05, 10: 0.0002}
 
 
+@pytest.mark.matrix("stepper")
 @pytest.mark.parametrize("name", PYTHONS)
 def test_every_instruction(name):
     result = stepper.run(PYTHONS[name], "stepper_load.py")
