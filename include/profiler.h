@@ -142,6 +142,9 @@ PROFILER_API struct profiler_symbolizer *profiler_symbolizer_elf(void);
  * NULL (module+offset) and must outlive the recording. */
 PROFILER_API struct profiler_recording *profiler_recording_open(const char *path,
                                                                 struct profiler_symbolizer *symbolizer);
+/* The same, where two places of Python in one line are told apart by their columns, and say them. */
+PROFILER_API struct profiler_recording *
+profiler_recording_open_columns(const char *path, struct profiler_symbolizer *symbolizer);
 PROFILER_API void profiler_recording_close(struct profiler_recording *recording);
 
 /* A distinct place in the program: what one frame of a report shows. */
@@ -155,6 +158,9 @@ struct profiler_place {
     uint32_t first_line; /* of a Python function */
     uint32_t library;    /* library number, UINT32_MAX for Python */
     uint64_t address;    /* native: ELF address in the library; python: key */
+    /* Of a recording opened with columns: where the instruction's source ends, and its columns: bytes of
+     * UTF-8 from 1, the end one past the last. 0: unknown, as all of them are before Python 3.11. */
+    uint32_t end_line, column, end_column, zero;
 };
 struct profiler_node { /* of the stack tree, root side first: parent < own number; node 0 is the root */
     uint32_t parent, place;

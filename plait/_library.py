@@ -97,6 +97,10 @@ class Place(Structure):
         ("first_line", c_uint32),
         ("library", c_uint32),
         ("address", c_uint64),
+        ("end_line", c_uint32),
+        ("column", c_uint32),
+        ("end_column", c_uint32),
+        ("zero", c_uint32),
     ]
 
 
@@ -170,6 +174,7 @@ _PROTOTYPES: Tuple[Tuple[str, Any, Tuple[Any, ...]], ...] = (
     ("forget", c_int, (c_int64,)),
     ("symbolizer_elf", c_void_p, ()),
     ("recording_open", c_void_p, (c_char_p, c_void_p)),
+    ("recording_open_columns", c_void_p, (c_char_p, c_void_p)),
     ("recording_close", None, (c_void_p,)),
     ("recording_table", c_int, (c_void_p, POINTER(Table))),
     ("flag_name", c_char_p, (c_uint,)),

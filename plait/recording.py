@@ -53,16 +53,17 @@ def _text(value: Optional[bytes]) -> str:
 
 
 class Recording:
-    """An opened .plait file. One thread at a time."""
+    """An opened .plait file. One thread at a time. `columns`: Python's places in one line are told apart."""
 
-    def __init__(self, path: Any, names: bool = True) -> None:
+    def __init__(self, path: Any, names: bool = True, columns: bool = False) -> None:
         self._library = _library.load()
         self.path = path
         self.symbols_note = ""
         resolver = None
         if names:
             resolver, self.symbols_note = symbolizer(self._library)
-        self._handle: Optional[int] = self._library.recording_open(_library.text(path), resolver)
+        opened = self._library.recording_open_columns if columns else self._library.recording_open
+        self._handle: Optional[int] = opened(_library.text(path), resolver)
         if not self._handle:
             raise self._library.fail(7)
         self._strings: Any = None

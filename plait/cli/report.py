@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("-o", "--output", metavar="OUT", help="write here; its extension chooses the format")
     result.add_argument("-f", "--format", choices=sorted(outputs.FORMATS))
     result.add_argument("--hidden", action="store_true", help="show interpreter plumbing too")
+    result.add_argument("--columns", action="store_true", help="tell places in a line apart (from 3.11 on)")
     result.add_argument("-n", "--limit", type=int, default=20, metavar="N", help="lines to show (20)")
     return result
 
@@ -27,7 +28,7 @@ def main(words: List[str]) -> int:
     name = chosen.format or outputs.format_of(chosen.output)
     if chosen.output and os.path.exists(chosen.output) and os.path.samefile(chosen.output, chosen.recording):
         raise ValueError("the report would replace the recording: choose another -o")
-    with Recording(chosen.recording) as recording:
+    with Recording(chosen.recording, columns=chosen.columns) as recording:
         outputs.write(name, recording, chosen.output, hidden=chosen.hidden, limit=chosen.limit)
     if chosen.output:
         print("wrote %s" % chosen.output, file=sys.stderr)

@@ -136,7 +136,7 @@ def describe(recording: Recording, place: Any) -> Tuple[str, str]:
     if place.kind == NATIVE and not name:
         name = "%s+0x%x" % (os.path.basename(module) or "?", place.address)
     if file:
-        line = ":%d" % place.line if place.line else ""
+        line = "".join(":%d" % number for number in (place.line, place.column) if number)
         return printable(name), printable(_short(file) + line)
     return printable(name), printable(os.path.basename(module))
 

@@ -12,24 +12,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AGGREGATE_LEVELS = 32 };
+enum {
+    AGGREGATE_LEVELS = 32,
+    AGGREGATE_KEY = 7, /* words that make a place distinct */
+};
 
 /* Adds the place to the list of the frame that is being resolved. */
 static void aggregate_place(struct profiler_recording *recording, const struct profiler_place *place)
 {
     /* The address of a native place is that of its first sight, and no part of what makes it distinct. */
-    uint64_t key[5] = {
+    uint64_t key[AGGREGATE_KEY] = {
         place->kind | place->hidden << 8 | (uint64_t)place->line << 32,
         place->function | (uint64_t)place->file << 32,
         place->module | (uint64_t)place->first_line << 32,
         place->library,
         place->kind == 0 ? 0 : place->address,
+        place->end_line | (uint64_t)place->column << 32,
+        place->end_column,
     };
     int fresh;
     uint32_t number = intern_add(&recording->place_set, key, &fresh);
     if (number == INTERN_NONE || (fresh && !buffer_add(&recording->places, place, sizeof *place)) ||
         !buffer_add(&recording->frame_places, &number, sizeof number))
         recording->no_memory = 1;
+}
+
+/* Numbers of the table where they are known, else 0. */
+static void aggregate_position(const struct profiler_recording *recording, const struct recording_code *code,
+                               int32_t unit, struct profiler_place *place)
+{
+    struct py_position at = {.column = -1, .end_column = -1};
+    if (recording->minor < 0)
+        at.line = code->first_line;
+    else
+        py_position(recording->minor, code->lines, code->lines_size, code->first_line, unit, &at);
+    place->line = at.line > 0 ? (uint32_t)at.line : 0;
+    if (!recording->columns || at.column < 0)
+        return;
+    place->end_line = at.end_line > 0 ? (uint32_t)at.end_line : 0;
+    place->column = (uint32_t)at.column + 1;
+    place->end_column = at.end_column < 0 ? 0 : (uint32_t)at.end_column + 1;
 }
 
 static void aggregate_python(struct profiler_recording *recording, const struct recording_frame *frame)
@@ -40,11 +62,7 @@ static void aggregate_python(struct profiler_recording *recording, const struct 
         place.function = code->qualname != 0 ? code->qualname : code->name;
         place.file = code->file;
         place.first_line = code->first_line > 0 ? (uint32_t)code->first_line : 0;
-        int line =
-            frame->unit < 0 || recording->minor < 0
-                ? code->first_line
-                : py_line(recording->minor, code->lines, code->lines_size, code->first_line, frame->unit);
-        place.line = line > 0 ? (uint32_t)line : 0;
+        aggregate_position(recording, code, frame->unit, &place);
     } else {
         place.function = recording->no_name;
     }
@@ -282,7 +300,7 @@ static void aggregate_unnamed(struct profiler_recording *recording)
 int aggregate_tree(struct profiler_recording *recording)
 {
     recording->no_name = recording_string(recording, "(unnamed code)");
-    intern_init(&recording->place_set, 5);
+    intern_init(&recording->place_set, AGGREGATE_KEY);
     intern_init(&recording->node_set, 1);
     if (buffer_new(&recording->report_nodes, sizeof(struct profiler_node)) == NULL)
         return PROFILER_NO_MEMORY;

@@ -23,6 +23,14 @@ static void json_frame(struct output *out, const struct profiler_recording *reco
         output_text(out, ", \"line\": ");
         output_number(out, place->line);
     }
+    if (place->column != 0) {
+        output_text(out, ", \"column\": ");
+        output_number(out, place->column);
+        output_text(out, ", \"end_line\": ");
+        output_number(out, place->end_line);
+        output_text(out, ", \"end_column\": ");
+        output_number(out, place->end_column);
+    }
     if (place->module != 0) {
         output_text(out, ", \"module\": ");
         output_json(out, recording_text(recording, place->module));

@@ -205,7 +205,8 @@ static int recording_fill(struct profiler_recording *recording, const char *path
     return 0;
 }
 
-struct profiler_recording *profiler_recording_open(const char *path, struct profiler_symbolizer *symbolizer)
+static struct profiler_recording *recording_open(const char *path, struct profiler_symbolizer *symbolizer,
+                                                 uint32_t columns)
 {
     struct error error = {0};
     struct profiler_recording *recording = calloc(1, sizeof *recording);
@@ -213,12 +214,24 @@ struct profiler_recording *profiler_recording_open(const char *path, struct prof
         error_set(&error, PROFILER_NO_MEMORY, 0, "no memory to open %s", path);
     } else {
         recording->symbolizer = symbolizer;
+        recording->columns = columns;
         if (recording_fill(recording, path, &error) == 0)
             return recording;
         profiler_recording_close(recording);
     }
     error_publish(&error);
     return NULL;
+}
+
+struct profiler_recording *profiler_recording_open(const char *path, struct profiler_symbolizer *symbolizer)
+{
+    return recording_open(path, symbolizer, 0);
+}
+
+struct profiler_recording *profiler_recording_open_columns(const char *path,
+                                                           struct profiler_symbolizer *symbolizer)
+{
+    return recording_open(path, symbolizer, 1);
 }
 
 void profiler_recording_close(struct profiler_recording *recording)

@@ -89,6 +89,7 @@ struct profiler_recording {
     struct intern place_set, node_set;
     uint64_t total_count, total_weight, elapsed, unnamed, flag_count[32];
     uint32_t has_instructions, selected, no_name; /* no_name: the string for unnamed code */
+    uint32_t columns;                             /* 1: places of Python are told apart by columns */
     uint32_t endless;    /* 1 + the index in `shown` of the note that there is no end; 0 = none */
     struct buffer shown; /* struct recording_pair: all that profiler_recording_field gives */
 };

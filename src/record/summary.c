@@ -25,6 +25,8 @@ static void summary_place(struct output *out, const struct profiler_recording *r
         summary_name(out, file);
         if (place->line != 0)
             fprintf(out->file, ":%u", place->line);
+        if (place->column != 0)
+            fprintf(out->file, ":%u", place->column);
         output_text(out, ")");
     } else if (module[0] != '\0') {
         output_text(out, " [");

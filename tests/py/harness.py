@@ -21,7 +21,9 @@ NOBODY = 65534
 
 sys.path.insert(0, str(ROOT))
 
-Frame = namedtuple("Frame", "kind function file module line first_line hidden")
+Frame = namedtuple(
+    "Frame", "kind function file module line first_line hidden end_line column end_column", defaults=(0, 0, 0)
+)
 Sample = namedtuple("Sample", "time weight thread flags frames")
 Result = namedtuple("Result", "status stdout stderr")
 
@@ -217,13 +219,13 @@ def run(argv, env=None, stdin=None, timeout=300, nobody=False, cwd=None, pass_fd
 class Profile:
     """A finished run: `result`, and the recording as `samples`, `fields`, `notes`, `table` numbers."""
 
-    def __init__(self, path, result):
-        self.path, self.result = path, result
+    def __init__(self, path, result, columns=False):
+        self.path, self.result, self.columns = path, result, columns
         self._read = None
 
     def _data(self):
         if self._read is None:
-            self._read = read(self.path)
+            self._read = read(self.path, columns=self.columns)
         return self._read
 
     @property
@@ -247,9 +249,20 @@ class Profile:
         return min(self.samples, key=lambda sample: sample.time).thread
 
 
-def profile(argv, rate=1000, clock="auto", depth=512, nobody=False, check=True, base=None, keep=None, **more):
+def profile(
+    argv,
+    rate=1000,
+    clock="auto",
+    depth=512,
+    nobody=False,
+    check=True,
+    base=None,
+    keep=None,
+    columns=False,
+    **more,
+):
     """Runs argv under the preloaded library and returns its Profile. `keep`: the folder for the recording,
-    else one that is removed once it is read."""
+    else one that is removed once it is read. `columns`: frames say theirs."""
     folder = keep or scratch(nobody)
     output = os.path.join(folder, "run.plait")
     try:
@@ -259,7 +272,7 @@ def profile(argv, rate=1000, clock="auto", depth=512, nobody=False, check=True, 
             raise AssertionError(f"{argv} ended with {result.status}: {result.stderr.decode()[-2000:]}")
         if check and not os.path.exists(output):
             raise AssertionError(f"{argv} left no recording; stderr: {result.stderr.decode()[-2000:]}")
-        done = Profile(output, result)
+        done = Profile(output, result, columns)
         if check and keep is None:
             done._data()
         return done
@@ -271,7 +284,7 @@ def profile(argv, rate=1000, clock="auto", depth=512, nobody=False, check=True, 
 # ---- reading ----
 
 
-def read(path, quick=True):
+def read(path, quick=True, columns=False):
     """(samples, totals, fields) of a recording: frames root first, hidden ones included; totals: the table's
     numbers by name; fields: lists of values by key. `quick`: native names from symbol tables, without libdw."""
     from plait import _library
@@ -282,7 +295,7 @@ def read(path, quick=True):
     recordings._symbols[:] = [(library.symbolizer_elf(), "")] if quick else []
 
     kinds = ("native", "python", "marker")
-    with Recording(path) as recording:
+    with Recording(path, columns=columns) as recording:
         text = recording.string
         places = [
             Frame(
@@ -293,6 +306,9 @@ def read(path, quick=True):
                 place.line,
                 place.first_line,
                 place.hidden,
+                place.end_line,
+                place.column,
+                place.end_column,
             )
             for place in recording.rows("places")
         ]
