@@ -115,11 +115,12 @@ static void detach(struct thread *thread)
     int idle = !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST);
     if (page != NULL && idle)
         os_call2(SYS_munmap, page, PAGES * 4096);
-    /* The sampler goes on without this event (a fork): the part of a period that it had begun, and overflows
-     * whose signal is still under way, are owed. */
+    /* The sampler goes on without this event (a fork), or the thread let no signal in: the part of a period
+     * that it had begun, and overflows whose signal is still under way, are owed. */
     uint64_t given = standing_for(thread) - clock->base;
-    if (idle && fd >= 0 && __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
-        os_read(fd, &counted, sizeof counted) == sizeof counted && counted > given)
+    int goes_on = __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING || thread->blocks;
+    if (idle && fd >= 0 && goes_on && os_read(fd, &counted, sizeof counted) == sizeof counted &&
+        counted > given)
         __atomic_fetch_add(&thread->owed, counted - given, __ATOMIC_RELAXED);
     os_close(fd);
 }

@@ -25,7 +25,12 @@ enum { SLACK_NS = 20 * 1000, LOOK_MAX_NS = 50 * 1000 * 1000, IDLE_LOOKS = 8 };
 static int probe(struct error *error)
 {
     int64_t cpu = os_thread_cpu(os_thread_id());
-    return cpu >= 0 ? 0 : error_set(error, 4, (int)-cpu, "clock poll: clock_gettime of a thread's CPU clock");
+    if (cpu < 0)
+        return error_set(error, 4, (int)-cpu, "clock poll: clock_gettime of a thread's CPU clock");
+    siginfo_t info = {.si_code = SI_QUEUE};
+    long sent =
+        os_call4(SYS_rt_tgsigqueueinfo, engine.pid, os_thread_id(), 0, &info); /* no signal: may we? */
+    return sent >= 0 ? 0 : error_set(error, 4, (int)-sent, "clock poll: rt_tgsigqueueinfo");
 }
 
 static int attach(struct thread *thread)
@@ -83,7 +88,7 @@ static int fire(struct thread *thread, uint64_t now)
     if (__atomic_load_n(&thread->carry, __ATOMIC_RELAXED) != 0)
         return 0;
     if (!unheard && __atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() &&
-        helper_give_timer(thread)) {
+        roster_give_timer(thread)) {
         uint64_t delay = engine.period / 50 + random_below(engine.period * 9 / 10);
         struct itimerspec soon = {{0, 0}, {(long)(delay / 1000000000), (long)(delay % 1000000000)}};
         clock->due = now + delay + engine.period;
@@ -92,7 +97,7 @@ static int fire(struct thread *thread, uint64_t now)
         if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) == 0)
             return 0;
     }
-    helper_give_timer(thread); /* the handler may find that its signal waited for a CPU */
+    roster_give_timer(thread); /* the handler may find that its signal waited for a CPU */
     __atomic_store_n(&thread->aimed, now, __ATOMIC_RELAXED);
     __atomic_store_n(&thread->aimed_cpu, os_cpu(), __ATOMIC_RELAXED);
     return signal_thread(thread);

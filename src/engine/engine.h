@@ -84,6 +84,8 @@ struct thread {
     uint64_t uncharged; /* its CPU clock before it was attached: at a fork's start, 0 at its birth;
                            UINT64_MAX = time before the attaching is not ours to count */
     uint64_t lost_seen, lost_weight_seen;
+    uint64_t answered_ticks, answered_cpu; /* at the last look that found new ticks */
+    int blocks;                            /* it blocks our signal: no clock, its time is lost */
     char name[16];
 };
 
@@ -167,6 +169,8 @@ void threads_begin(struct thread *thread, int tid);
 void threads_release(struct thread *thread);
 /* The slot's thread, or NULL. Async-signal-safe. */
 struct thread *threads_at(uint32_t slot);
+/* The live slot of the thread `tid`, but for `but`; or NULL. Async-signal-safe. */
+struct thread *threads_of_tid(int tid, const struct thread *but);
 /* Reads the task folder: new threads get slots, ended ones become GONE. Helper. */
 void threads_scan(void);
 uint32_t threads_in_task_folder(void);
@@ -187,10 +191,26 @@ struct thread *handler_self(void);
 void handler_set_self(struct thread *thread);
 
 /* ---- helper.c ---- */
+void helper_main(void *argument); /* the thread */
+
+/* ---- roster.c: the helper's ---- */
+/* At the helper's start; `first`: of the recording. */
+void roster_begin(int first);
+/* Finds threads that came and went, about once a second and when their number has changed. */
+void roster_scan(uint64_t now);
+void roster_attach_all(void);
+/* `keep_time`: the sampler goes on (a fork, another clock), and what its threads use meanwhile is counted. */
+void roster_detach_all(int keep_time);
+/* Before the end: what threads that can't tick have used. */
+void roster_last_look(void);
 /* Gives the thread its one-shot, if it has none: 1 when it has one now. Its signal's purpose is
  * PURPOSE_PUT_OFF. */
-int helper_give_timer(struct thread *thread);
-void helper_main(void *argument); /* the thread */
+int roster_give_timer(struct thread *thread);
+/* Nobody reads the thread's mapped pages any more: 1, or 0 where its handler is stuck (stopped, out of CPU)
+ * for longer than `patience` ns. */
+int roster_is_idle(const struct thread *thread, uint64_t patience);
+/* CPU time whose tick never came, since its thread or the recording ended first. */
+void roster_write_off(struct thread *thread, const char *cause);
 
 /* ---- life.c ---- */
 int helper_start(void);    /* with the lock held: starts the raw thread where none is; 0 or negative errno */

@@ -96,6 +96,21 @@ static struct thread *enter_by_event(int fd)
     return NULL;
 }
 
+/* A signal for which the kernel's queue had no room (RLIMIT_SIGPENDING) comes without its value, as if nobody
+ * had sent it. It is a tick where one was sent not long ago. */
+static struct thread *enter_without_value(void)
+{
+    enum { LATE_NS = 100 * 1000 * 1000 };
+    struct thread *thread = self_thread;
+    if (engine.clock != &clock_poll)
+        return NULL;
+    if (thread == NULL || threads_at(thread->slot) != thread)
+        thread = threads_of_tid(os_thread_id(), NULL);
+    if (thread == NULL || (load(&thread->owed) == 0 && load(&thread->aimed) + LATE_NS < os_now()))
+        return NULL;
+    return enter(thread) ? thread : NULL;
+}
+
 /* The purpose of a signal that is ours, else 0; and the thread whose tick it is, entered, NULL when it came
  * too late for anybody. */
 static unsigned purpose_of(const siginfo_t *info, struct thread **thread)
@@ -111,6 +126,8 @@ static unsigned purpose_of(const siginfo_t *info, struct thread **thread)
             *thread = aimed;
         return purpose;
     }
+    if (info->si_code == SI_USER && info->si_pid == 0 && info->si_uid == 0)
+        return (*thread = enter_without_value()) != NULL ? PURPOSE_TICK : 0;
     if (info->si_code < POLL_IN || info->si_code > POLL_HUP)
         return 0;
     if ((*thread = enter_by_event(info->si_fd)) != NULL)

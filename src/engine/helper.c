@@ -20,152 +20,16 @@ enum {
      * us anyway: more often while the program is still loading. */
     MEMORY_NS = 5 * 1000 * 1000,
     MEMORY_EARLY_NS = 1000 * 1000,
-    PAGE_PATIENCE_NS = 2 * 1000 * 1000,
     END_PATIENCE_NS = 200 * 1000 * 1000, /* more threads than CPUs: one may have lost its CPU in a handler */
     EAGER_TEXT = 8 << 20, /* libraries with less text get their tables before a tick needs them */
 };
 
 static struct {
-    uint64_t drain, scan, memory; /* os_now() when next due */
-    uint32_t task_links;
-    uint32_t libraries; /* written to the recording so far */
+    uint64_t drain, memory; /* os_now() when next due */
+    uint32_t libraries;     /* written to the recording so far */
     int statm;
     int64_t resident, mapped; /* pages */
 } turn;
-
-/* ---- threads ---- */
-
-static void read_name(struct thread *thread)
-{
-    char path[64] = "/proc/self/task/", digits[16], name[32];
-    unsigned length = 0, at = (unsigned)strlen(path);
-    for (unsigned number = (unsigned)thread->tid; number > 0 || length == 0; number /= 10)
-        digits[length++] = (char)('0' + number % 10);
-    while (length > 0)
-        path[at++] = digits[--length];
-    memcpy(path + at, "/comm", 6);
-    long size = os_read_file(path, name, sizeof name - 1);
-    if (size <= 0)
-        return;
-    name[size] = 0;
-    if (name[size - 1] == '\n')
-        name[size - 1] = 0;
-    name[15] = 0;
-    if (strcmp(name, thread->name) == 0)
-        return;
-    memcpy(thread->name, name, 16);
-    writer_thread(engine.writer, thread->number, thread->tid, thread->name);
-}
-
-int helper_give_timer(struct thread *thread)
-{
-    if (thread->timer >= 0)
-        return 1;
-    int timer =
-        os_timer(CLOCK_MONOTONIC, thread->tid, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_PUT_OFF, thread->slot));
-    if (timer < 0)
-        return 0;
-    thread->timer = timer;
-    return 1;
-}
-
-/* A frame chain that can't be walked at every instruction needs a tick to come back a little later. */
-static int has_put_offs(void)
-{
-    return engine.python_state == 1 && engine.python.minor >= 10 && engine.python.minor <= 12;
-}
-
-static void attach_thread(struct thread *thread)
-{
-    int64_t cpu = thread->uncharged != UINT64_MAX ? os_thread_cpu(thread->tid) : -1;
-    uint64_t before = cpu > 0 && (uint64_t)cpu > thread->uncharged ? (uint64_t)cpu - thread->uncharged : 0;
-    __atomic_fetch_add(&thread->owed, before, __ATOMIC_RELAXED);
-    if (before != 0)
-        thread->uncharged = (uint64_t)cpu;
-    int result = engine.clock->attach(thread);
-    if (result == -ESRCH || result == -EINVAL) {
-        __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
-        return;
-    }
-    if (result == 0) /* a thread that can't be attached (limits) is tried again by each scan */
-        thread->uncharged = UINT64_MAX;
-    thread->clock.attached = result == 0;
-    if (engine.counting && thread->instructions.fd < 0)
-        counter_attach(&thread->instructions, thread->tid);
-    if (has_put_offs())
-        helper_give_timer(thread);
-    read_name(thread);
-}
-
-static void attach_all(void)
-{
-    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
-    for (uint32_t slot = 0; slot < limit && !engine.clocks_off; slot++) {
-        struct thread *thread = threads_at(slot);
-        if (thread != NULL && !thread->clock.attached)
-            attach_thread(thread);
-    }
-}
-
-/* Nobody reads the thread's mapped pages any more: 1, or 0 where its handler is stuck (stopped, out of CPU).
- */
-static int is_idle(const struct thread *thread, uint64_t patience)
-{
-    patience += os_now();
-    while (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) && os_now() < patience)
-        os_wait(NULL, 0, os_now() + 50000);
-    return !__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST);
-}
-
-static void detach_all(int keep_time)
-{
-    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
-    for (uint32_t slot = 0; slot < limit; slot++) {
-        struct thread *thread = threads_at(slot);
-        if (thread != NULL && !keep_time)
-            thread->uncharged = UINT64_MAX;
-        if (thread == NULL || !thread->clock.attached)
-            continue;
-        int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : -1;
-        thread->uncharged = cpu >= 0 ? (uint64_t)cpu : UINT64_MAX;
-        engine.clock->detach(thread);
-        volatile void *page = counter_hide(&thread->instructions);
-        if (is_idle(thread, PAGE_PATIENCE_NS)) /* else the page stays until the process ends */
-            counter_unmap(page);
-        thread->clock.attached = 0;
-    }
-}
-
-static void look_for_the_dead(void)
-{
-    uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_ACQUIRE);
-    for (uint32_t slot = 0; slot < limit; slot++) {
-        struct thread *thread = threads_at(slot);
-        if (thread == NULL)
-            continue;
-        if (os_thread_cpu(thread->tid) < 0)
-            __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
-        else if (limit <= 64)
-            read_name(thread);
-    }
-}
-
-static void scan_threads(uint64_t now)
-{
-    uint32_t links = threads_in_task_folder();
-    int fresh = __atomic_exchange_n(&engine.fresh, 0, __ATOMIC_ACQ_REL) != 0;
-    if (links == turn.task_links && now < turn.scan) {
-        if (fresh)
-            attach_all();
-        return;
-    }
-    turn.task_links = links;
-    turn.scan = now + SECOND_NS;
-    look_for_the_dead();
-    threads_scan();
-    __atomic_store_n(&engine.scanned, 1, __ATOMIC_RELEASE);
-    attach_all();
-}
 
 /* ---- draining ---- */
 
@@ -212,19 +76,11 @@ static void drain_thread(struct thread *thread, unsigned *looks)
     thread->lost_weight_seen = weight;
 }
 
-/* CPU time whose tick never came, since its thread or the recording ended first. */
-static void write_off(struct thread *thread, const char *cause)
-{
-    uint64_t weight = __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
-    if (!__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST))
-        weight += __atomic_exchange_n(&thread->carry, 0, __ATOMIC_RELAXED);
-    writer_lost(engine.writer, thread->number, cause, 0, weight);
-}
-
 static void bury(struct thread *thread)
 {
-    write_off(thread, "the thread ended before its tick");
-    engine.clock->detach(thread);
+    if (thread->clock.attached)
+        engine.clock->detach(thread);
+    roster_write_off(thread, "the thread ended before its tick");
     counter_unmap(counter_hide(&thread->instructions));
     if (thread->timer >= 0)
         os_call1(SYS_timer_delete, thread->timer);
@@ -392,7 +248,7 @@ static void wait_for_handlers(void)
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
         const struct thread *thread = threads_at(slot);
         if (thread != NULL)
-            is_idle(thread, END_PATIENCE_NS);
+            roster_is_idle(thread, END_PATIENCE_NS);
     }
 }
 
@@ -404,9 +260,9 @@ static void rest_or_work(void)
     engine.clocks_off = resting;
     __atomic_store_n(&engine.scanned, 0, __ATOMIC_RELEASE);
     if (resting)
-        detach_all(0);
+        roster_detach_all(0);
     else
-        attach_all();
+        roster_attach_all();
 }
 
 static void work(void)
@@ -419,7 +275,7 @@ static void work(void)
             return;
         rest_or_work();
         if (__atomic_load_n(&engine.fresh, __ATOMIC_RELAXED))
-            scan_threads(now);
+            roster_scan(now);
         if (__atomic_exchange_n(&engine.missed, 0, __ATOMIC_ACQ_REL))
             keep_libraries();
         uint64_t next = engine.clocks_off ? UINT64_MAX : engine.clock->turn(now);
@@ -432,7 +288,7 @@ static void work(void)
         }
         if (now >= turn.drain || engine.drain_asked != engine.drain_done) {
             if (!engine.clocks_off)
-                scan_threads(now);
+                roster_scan(now);
             drain(now);
             turn.drain = now + (engine.clocks_off ? SECOND_NS : ENGINE_DRAIN_NS);
         }
@@ -505,11 +361,12 @@ static int begin(void)
         engine.error = error;
         return code;
     }
+    int first = engine.writer == NULL;
     if ((code = open_recording()) != 0)
         return code;
     turn.statm = os_open("/proc/self/statm", O_RDONLY, 0);
-    turn.scan = turn.drain = turn.memory = 0;
-    turn.task_links = 0;
+    turn.drain = turn.memory = 0;
+    roster_begin(first);
     keep_libraries();
     return 0;
 }
@@ -519,14 +376,16 @@ static void write_off_all(void)
     for (uint32_t slot = 0; slot < engine.thread_limit; slot++) {
         struct thread *thread = threads_at(slot);
         if (thread != NULL)
-            write_off(thread, "the recording ended before its tick");
+            roster_write_off(thread, "the recording ended before its tick");
     }
 }
 
 static void end(void)
 {
     int detach = __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING;
-    detach_all(detach);
+    if (!detach)
+        roster_last_look();
+    roster_detach_all(detach);
     wait_for_handlers();
     drain(os_now());
     if (!detach)
@@ -561,7 +420,7 @@ void helper_main(void *argument)
                                 __ATOMIC_RELAXED);
     engine.clocks_off = 0;
     rest_or_work();
-    scan_threads(os_now());
+    roster_scan(os_now());
     answer(1);
     work();
     end();

@@ -76,6 +76,8 @@ static void thread_clear(struct thread *thread)
     thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
+    thread->answered_ticks = thread->answered_cpu = 0;
+    thread->blocks = 0;
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
     thread->timer = thread->cpu = -1;
@@ -208,7 +210,7 @@ void threads_drop_timers(void)
 
 /* ---- the task folder ---- */
 
-static struct thread *by_tid(int tid, const struct thread *but)
+struct thread *threads_of_tid(int tid, const struct thread *but)
 {
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_SEQ_CST);
     for (uint32_t slot = 0; slot < limit; slot++) {
@@ -225,14 +227,14 @@ void threads_begin(struct thread *thread, int tid)
 {
     struct thread *other;
     threads_live(thread, tid);
-    while ((other = by_tid(tid, thread)) != NULL)
+    while ((other = threads_of_tid(tid, thread)) != NULL)
         __atomic_store_n(&other->state, THREAD_GONE, __ATOMIC_SEQ_CST);
 }
 
 static void adopt(int tid)
 {
-    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) || by_tid(tid, NULL) != NULL ||
-        (engine.only_tid != 0 && tid != engine.only_tid))
+    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) ||
+        threads_of_tid(tid, NULL) != NULL || (engine.only_tid != 0 && tid != engine.only_tid))
         return;
     struct thread *thread = threads_claim();
     if (thread == NULL)
@@ -240,7 +242,7 @@ static void adopt(int tid)
     if (engine.scanned)
         thread->uncharged = 0;
     threads_live(thread, tid);
-    if (by_tid(tid, thread) != NULL)
+    if (threads_of_tid(tid, thread) != NULL)
         __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_SEQ_CST);
 }
 
