@@ -24,8 +24,9 @@ struct machine {
     struct state state, initial;
     struct state remembered[REMEMBER_LEVELS];
     unsigned depth;
+    int moved; /* the CIE's program went on to another pc, which makes no sense */
     uint64_t pc, end;
-    cfi_emit *emit;
+    cfi_emit *emit; /* NULL while the CIE's program runs */
     void *context;
 };
 
@@ -158,7 +159,9 @@ static void advance(struct machine *machine, uint64_t pc)
 {
     if (pc <= machine->pc)
         return;
-    if (machine->pc < machine->end)
+    if (machine->emit == NULL)
+        machine->moved = 1;
+    else if (machine->pc < machine->end)
         machine->emit(machine->context, machine->pc, rule_of(machine));
     machine->pc = pc;
 }
@@ -178,6 +181,13 @@ static int64_t factored(const struct machine *machine, int64_t units)
 {
     int64_t bytes;
     return __builtin_mul_overflow(units, machine->cie->data_factor, &bytes) ? INT64_MAX : bytes;
+}
+
+/* An offset without a sign; absurd ones become one that no rule can hold. */
+static int64_t take_offset(struct cfi_reader *program)
+{
+    uint64_t offset = cfi_uleb(program);
+    return offset < INT32_MAX ? (int64_t)offset : INT32_MAX;
 }
 
 /* Offsets beyond 32 bits become one that no rule can hold. */
@@ -303,6 +313,13 @@ static void set_cfa(struct state *state, uint64_t reg, int64_t offset)
     state->offset = narrow(offset);
 }
 
+/* Its register or offset alone changes: only where it has both. */
+static void change_cfa(struct state *state)
+{
+    if (state->kind != RULE_REGISTER)
+        state->kind = RULE_NONE;
+}
+
 /* Ops 0x0e and up that deal with the CFA or with expressions. 0 = unknown op. */
 static int run_rare(struct machine *machine, unsigned op, struct cfi_reader *program)
 {
@@ -325,6 +342,7 @@ static int run_rare(struct machine *machine, unsigned op, struct cfi_reader *pro
         set_cfa(state, reg, factored(machine, cfi_sleb(program)));
         return 1;
     case 0x13: /* def_cfa_offset_sf */
+        change_cfa(state);
         state->offset = narrow(factored(machine, cfi_sleb(program)));
         return 1;
     case 0x14: /* val_offset */
@@ -345,7 +363,7 @@ static int run_rare(struct machine *machine, unsigned op, struct cfi_reader *pro
         return 1;
     case 0x2f: /* GNU_negative_offset_extended */
         reg = cfi_uleb(program);
-        saved_at(state, reg, factored(machine, -(int64_t)(cfi_uleb(program) & INT32_MAX)));
+        saved_at(state, reg, factored(machine, -take_offset(program)));
         return 1;
     default:
         return 0;
@@ -362,7 +380,8 @@ static int run_extended(struct machine *machine, unsigned op, struct cfi_reader 
         return 1;
     case 0x01: /* set_loc */
         cfi_pointer(program, machine->cie->encoding, &place);
-        advance(machine, place < machine->end ? place : machine->end);
+        if (!program->failed)
+            advance(machine, place < machine->end ? place : machine->end);
         return 1;
     case 0x02: /* advance_loc1, 2, 4 */
     case 0x03:
@@ -371,7 +390,7 @@ static int run_extended(struct machine *machine, unsigned op, struct cfi_reader 
         return 1;
     case 0x05: /* offset_extended */
         reg = cfi_uleb(program);
-        saved_at(state, reg, factored(machine, (int64_t)(cfi_uleb(program) & INT32_MAX)));
+        saved_at(state, reg, factored(machine, take_offset(program)));
         return 1;
     case 0x06: /* restore_extended */
         restore(machine, cfi_uleb(program));
@@ -399,13 +418,16 @@ static int run_extended(struct machine *machine, unsigned op, struct cfi_reader 
         return 1;
     case 0x0c: /* def_cfa */
         reg = cfi_uleb(program);
-        set_cfa(state, reg, (int64_t)(cfi_uleb(program) & INT32_MAX));
+        set_cfa(state, reg, take_offset(program));
         return 1;
     case 0x0d: /* def_cfa_register */
-        set_cfa(state, cfi_uleb(program), state->offset);
+        change_cfa(state);
+        reg = cfi_uleb(program);
+        state->reg = reg < BASE_REGISTERS ? (uint8_t)reg : BASE_REGISTERS;
         return 1;
     case 0x0e: /* def_cfa_offset */
-        state->offset = (int32_t)(cfi_uleb(program) & INT32_MAX);
+        change_cfa(state);
+        state->offset = (int32_t)take_offset(program);
         return 1;
     default:
         return run_rare(machine, op, program);
@@ -423,7 +445,7 @@ static int run_program(struct machine *machine, struct cfi_reader program)
             advance_by(machine, low);
             break;
         case 2:
-            saved_at(&machine->state, low, factored(machine, (int64_t)(cfi_uleb(&program) & INT32_MAX)));
+            saved_at(&machine->state, low, factored(machine, take_offset(&program)));
             break;
         case 3:
             restore(machine, low);
@@ -447,10 +469,12 @@ void cfi_run(const struct cfi_cie *cie, const struct cfi_fde *fde, cfi_emit *emi
     machine.depth = 0;
     machine.pc = fde->start;
     machine.end = fde->end;
-    machine.emit = emit;
+    machine.moved = 0;
+    machine.emit = NULL;
     machine.context = context;
-    sound = run_program(&machine, cie->program);
+    sound = run_program(&machine, cie->program) && !machine.moved;
     machine.initial = machine.state;
+    machine.emit = emit;
     machine.pc = fde->start;
     sound = sound && run_program(&machine, fde->program);
     if (!sound) /* nothing may be said of the rest */

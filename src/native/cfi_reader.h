@@ -48,16 +48,18 @@ static inline uint64_t cfi_fixed(struct cfi_reader *reader, unsigned size)
     return value;
 }
 
+/* At most ten bytes: more can't be needed, and a handler may be reading. */
 static inline uint64_t cfi_leb(struct cfi_reader *reader, int is_signed)
 {
     uint64_t value = 0;
     unsigned shift = 0, byte;
     do {
         byte = (unsigned)cfi_fixed(reader, 1);
-        if (shift < 64)
-            value |= (uint64_t)(byte & 127) << shift;
+        value |= (uint64_t)(byte & 127) << shift;
         shift += 7;
-    } while (byte & 128);
+    } while (byte & 128 && shift < 64);
+    if (byte & 128)
+        reader->failed = 1;
     if (is_signed && byte & 64 && shift < 64)
         value |= ~(uint64_t)0 << shift;
     return value;

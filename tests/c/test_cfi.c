@@ -229,6 +229,36 @@ static void broken_programs(void)
     CHECK_EQUAL(compile(), -EINVAL);
 }
 
+/* Programs that no compiler writes, and that mean nothing: no rule rather than a wrong one. */
+static void senseless_programs(void)
+{
+    static const unsigned char offset_alone[] = {0x0f, 2, 0x77, 48,   0x41, 0x0f, 3,
+                                                 0x77, 8, 6,    0x41, 0x0e, 64};
+    static const unsigned char register_alone[] = {0x0f, 3, 0x77, 8, 6, 0x41, 0x0d, 6};
+    static const unsigned char too_far[] = {0x41, 0x0e, 0x90, 0x80, 0x80, 0x80, 0x08};
+    static const unsigned char endless[] = {0x41, 0x0e, 0x90, 0x80, 0x80, 0x80, 0x80,
+                                            0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00};
+    static const unsigned char moving[] = {0x41, 0x0e, 32, 0x43, 0x0e, 8}, pc_relative[] = {0x1b};
+    CHECK_EQUAL(one(offset_alone, sizeof offset_alone), 0);
+    CHECK_RULE(CODE, RULE_REGISTER, 7, 48, 0, 0);
+    CHECK_EQUAL(rule_at(CODE + 2), 0);
+    CHECK_EQUAL(one(register_alone, sizeof register_alone), 0);
+    CHECK_EQUAL(rule_at(CODE + 1), 0);
+    CHECK_EQUAL(one(too_far, sizeof too_far), 0);
+    CHECK_RULE(CODE, RULE_REGISTER, 7, 8, 0, 0);
+    CHECK_EQUAL(rule_at(CODE + 1), 0);
+    CHECK_EQUAL(one(endless, sizeof endless), 0);
+    CHECK_RULE(CODE, RULE_REGISTER, 7, 8, 0, 0);
+    CHECK_EQUAL(rule_at(CODE + 1), 0);
+    begin(); /* a CIE that leaves the entry's first pc */
+    size_t of = cie("zR", pc_relative, 1);
+    section[of + 22] = 0x41; /* in its padding */
+    fde(0, of, 0x1b, CODE, 64, moving, sizeof moving);
+    CHECK_EQUAL(compile(), 0);
+    CHECK_EQUAL(rule_at(CODE), 0);
+    CHECK_EQUAL(rule_at(CODE + 10), 0);
+}
+
 static void order_and_padding(void)
 {
     static const unsigned char pc_relative[] = {0x1b}, push[] = {0x41, 0x0e, 16}, leaf[] = {0};
@@ -390,6 +420,7 @@ int main(int argc, char **argv)
         {"operations", operations},
         {"expressions", expressions},
         {"broken_programs", broken_programs},
+        {"senseless_programs", senseless_programs},
         {"order_and_padding", order_and_padding},
         {"system_libraries", system_libraries},
     };
