@@ -84,6 +84,10 @@ lint: venv
 bench: venv all
 	@$(VENV_PYTHON) bench/run.py
 
+# What fuzzing has found becomes the corpus that it begins with.
+corpus: venv
+	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only fuzz --fuzz-seconds 300 --keep-corpus
+
 soak: venv all
 	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only fuzz --fuzz-seconds 300
 	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
@@ -91,5 +95,5 @@ soak: venv all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all symbols test-c system venv demo test lint bench soak clean
+.PHONY: all symbols test-c system venv demo test lint bench corpus soak clean
 -include $(OBJECTS:.o=.d)

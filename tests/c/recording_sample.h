@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* recording_sample.h - makes recordings whose content is known, for the tests and for the fuzzer's seeds. */
+/* recording_sample.h - makes recordings whose content is known, for the tests. */
 #ifndef PLAIT_RECORDING_SAMPLE_H
 #define PLAIT_RECORDING_SAMPLE_H
 

@@ -1,97 +1,109 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_recording.c - libFuzzer target: any bytes as a recording, through every report. Seeds and a mutator of
- * its own keep the checksums right, so that the fuzzer gets past them:
- *   clang -fsanitize=fuzzer,address,undefined -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -Itests/c \
- *       tests/fuzz/fuzz_recording.c src/core/[a-z]*.c src/record/[a-z]*.c src/python/lines.c
- * src/os/os_linux*.c Run it with PLAIT_SEEDS=DIRECTORY once to have the seeds written there. */
+/* fuzz_recording.c - libFuzzer: any bytes as a recording, through every report. The mutator knows chunks: it
+ * changes one payload, or takes, copies, swaps whole chunks, and makes lengths and checksums right again, so
+ * that the inside of the reader is reached; now and then it leaves them as they fall. */
 #include "core/checksum.h"
-#include "profiler.h"
 #include "record/format.h"
-#include "recording_sample.h"
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "report_check.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t limit, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t limit);
 
-static char input[64];
-static int input_fd;
+enum { CHUNKS = 256 };
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+/* Where the chunks of a recording start; the last entry is its end. Returns how many there are. */
+static size_t find_chunks(const uint8_t *data, size_t size, size_t *start)
 {
-    (void)argc;
-    (void)argv;
-    input_fd = memfd_create("recording", 0);
-    snprintf(input, sizeof input, "/proc/self/fd/%d", input_fd);
-    const char *seeds = getenv("PLAIT_SEEDS");
-    if (seeds != NULL) {
-        char path[4096];
-        struct error error;
-        struct writer *writer = writer_new();
-        snprintf(path, sizeof path, "%s/known.plait", seeds);
-        sample_write(writer, path, 1, &error);
-        writer_free(writer);
+    size_t count = 0, at = FORMAT_HEADER;
+    while (count < CHUNKS && size >= at && size - at >= FORMAT_CHUNK) {
+        uint32_t length;
+        memcpy(&length, data + at + 4, sizeof length);
+        if (length > size - at - FORMAT_CHUNK)
+            break;
+        start[count++] = at;
+        at += FORMAT_CHUNK + length;
     }
-    return 0;
+    start[count] = at;
+    return count;
 }
 
-/* Makes the checksum of every chunk right again. */
 static void repair(uint8_t *data, size_t size)
 {
-    for (size_t at = FORMAT_HEADER; size >= at + FORMAT_CHUNK;) {
+    size_t start[CHUNKS + 1], count = find_chunks(data, size, start);
+    for (size_t i = 0; i < count; i++) {
         uint32_t head[3];
-        memcpy(head, data + at, sizeof head);
-        if (head[1] > size - at - FORMAT_CHUNK)
-            return;
-        head[2] = checksum(checksum(0, head, 8), data + at + FORMAT_CHUNK, head[1]);
-        memcpy(data + at, head, sizeof head);
-        at += FORMAT_CHUNK + head[1];
+        memcpy(head, data + start[i], sizeof head);
+        head[2] = checksum(checksum(0, head, 8), data + start[i] + FORMAT_CHUNK, head[1]);
+        memcpy(data + start[i], head, sizeof head);
     }
 }
 
-/* Half of the mutations keep the checksums as they fall. */
+/* Another payload for the chunk that ends at `end`; what comes after it moves. */
+static size_t change_payload(uint8_t *data, size_t size, size_t limit, size_t chunk, size_t end)
+{
+    static uint8_t copy[1 << 16];
+    size_t payload = end - chunk - FORMAT_CHUNK, room = limit - (size - payload);
+    if (payload > sizeof copy / 2 || room == 0)
+        return size;
+    memcpy(copy, data + chunk + FORMAT_CHUNK, payload);
+    size_t most = room < sizeof copy ? room : sizeof copy;
+    uint32_t changed = (uint32_t)LLVMFuzzerMutate(copy, payload, most < payload + 64 ? most : payload + 64);
+    memmove(data + chunk + FORMAT_CHUNK + changed, data + end, size - end);
+    memcpy(data + chunk + FORMAT_CHUNK, copy, changed);
+    memcpy(data + chunk + 4, &changed, sizeof changed);
+    return size - payload + changed;
+}
+
+static size_t change_chunks(uint8_t *data, size_t size, size_t limit, unsigned seed)
+{
+    size_t start[CHUNKS + 1], count = find_chunks(data, size, start);
+    if (count == 0)
+        return LLVMFuzzerMutate(data, size, limit);
+    size_t one = seed / 8 % count, at = start[one], length = start[one + 1] - at;
+    if (seed % 8 < 5)
+        return change_payload(data, size, limit, at, start[one + 1]);
+    if (seed % 8 == 5) { /* without it */
+        memmove(data + at, data + at + length, size - at - length);
+        return size - length;
+    }
+    if (seed % 8 == 6 && length <= limit - size) { /* twice */
+        memmove(data + at + length, data + at, size - at);
+        return size + length;
+    }
+    static const char tags[CHUNK_COUNT][5] = {
+#define X(name, tag, text) tag,
+        FORMAT_CHUNKS(X)
+#undef X
+    };
+    memcpy(data + at, tags[seed / 2048 % CHUNK_COUNT], 4); /* as another kind */
+    return size;
+}
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t limit, unsigned seed)
 {
-    size = LLVMFuzzerMutate(data, size, limit);
-    if (seed % 2 && size >= 8) {
+    if (seed % 16 == 0)
+        return LLVMFuzzerMutate(data, size, limit);
+    size = seed % 16 < 4 ? LLVMFuzzerMutate(data, size, limit) : change_chunks(data, size, limit, seed / 16);
+    if (size >= 8)
         memcpy(data, FORMAT_MAGIC, 8);
-        repair(data, size);
-    }
+    repair(data, size);
     return size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (ftruncate(input_fd, 0) != 0 || pwrite(input_fd, data, size, 0) != (ssize_t)size)
+    static char path[64];
+    static int fd = -1;
+    if (fd < 0)
+        fd = report_file("recording", path);
+    HOLDS(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
+    struct profiler_recording *recording = profiler_recording_open(path, &report_symbolizer);
+    if (recording == NULL) {
+        HOLDS(strlen(profiler_error()) > 0);
         return 0;
-    struct profiler_recording *recording = profiler_recording_open(input, profiler_symbolizer_elf());
-    if (recording == NULL)
-        return 0;
-    struct profiler_table table = {.size = sizeof table};
-    const char *key, *value;
-    size_t length = 0;
-    profiler_recording_table(recording, &table);
-    for (uint32_t i = 0; profiler_recording_field(recording, i, &key, &value); i++)
-        length += strlen(key) + strlen(value);
-    for (uint64_t i = 1; i < table.node_count; i++)
-        if (table.nodes[i].parent >= i || table.nodes[i].place >= table.place_count)
-            abort();
-    for (uint64_t i = 0; i < table.place_count; i++)
-        length +=
-            strlen(table.strings[table.places[i].function]) + strlen(table.strings[table.places[i].file]);
-    for (uint64_t i = 0; i < table.sample_count; i++)
-        if (table.samples[i].node >= table.node_count || table.samples[i].thread >= table.thread_count)
-            abort();
-    uint64_t spans[] = {0, 20000000, 0, 10000000, UINT64_MAX, 11};
-    profiler_recording_json(recording, "/dev/null");
-    profiler_recording_select(recording, spans, 2);
-    profiler_recording_json(recording, "/dev/null");
-    profiler_recording_summary(recording, "/dev/null");
-    profiler_recording_folded(recording, "/dev/null", 1);
+    }
+    report_check(recording);
     profiler_recording_close(recording);
-    return length == SIZE_MAX;
+    return 0;
 }
