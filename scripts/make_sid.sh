@@ -61,7 +61,7 @@ fi
 echo "plait: making Debian sid with python $versions in $sid${full:+, with compiler and debug packages}"
 if ! done_with base; then
     rm -rf --one-file-system "$sid"
-    debootstrap --variant=minbase --cache-dir="$(realpath "$sid.debs")" sid "$sid" "$mirror" >"$log" 2>&1 9>&- ||
+    debootstrap --variant=minbase --cache-dir="$(realpath "$sid.debs")" sid "$sid" "$mirror" >"$log" 2>&1 ||
         fail "debootstrap: $(grep '^[EW]:' "$log" | tail -n 1 | cut -c 1-200) ($log)"
     mkdir -p "$sid/var/lib/plait" && touch "$sid/var/lib/plait/base"
 fi
@@ -84,6 +84,6 @@ mount -t proc proc "$sid/proc" && mount --rbind /dev "$sid/dev" || fail "/proc a
 mount --bind "$sid.debs" "$sid/var/cache/apt/archives"
 # shellcheck disable=SC2086
 chroot "$sid" sh -c 'dpkg --configure -a && apt-get update -qq && apt-get install -y -qq "$@"' - $packages >>"$log" 2>&1 \
-    9>&- || fail "apt: $(grep '^E:' "$log" | tail -n 1 | cut -c 1-200) ($log)"
+    || fail "apt: $(grep '^E:' "$log" | tail -n 1 | cut -c 1-200) ($log)"
 touch "$sid/var/lib/plait/$stage"
 rm -rf "$sid.debs"

@@ -3,7 +3,7 @@
 
 Goes on after a failure, so that one run shows them all. Run by `make test`, inside .venv. The tests that run once
 per interpreter run again in a Debian sid with the newest ones, where it can be made (scripts/make_sid.sh;
-PLAIT_NO_SID=1: don't), and their results are printed as a matrix.
+PLAIT_NO_SID=1 or PLAIT_NO_APT=1: don't), and their results are printed as a matrix.
 """
 
 import argparse
@@ -39,7 +39,8 @@ class Sid:
     PYTHONS = ["/usr/bin/python3.%d" % minor for minor in (13, 14, 15)]
 
     def __init__(self) -> None:
-        self.reason = "PLAIT_NO_SID is set" if os.environ.get("PLAIT_NO_SID") else ""
+        off = [name for name in ("PLAIT_NO_SID", "PLAIT_NO_APT") if os.environ.get(name)]
+        self.reason = "%s is set" % off[0] if off else ""
         self.seconds = 0.0
         self._making = threading.Thread(target=self._make)
         self._making.start()
@@ -70,7 +71,8 @@ class Sid:
         }
         words = ["%s=%s" % item for item in settings.items()]
         command = ["scripts/in_sid.sh", "/usr/bin/env", *words, self.RUNNER, "-m", "pytest", *PYTEST]
-        run(tally, "pytest in Debian sid", [*command, "-p", "no:cacheprovider", "-m", "matrix", "tests/py"], counts=True)
+        command += ["-p", "no:cacheprovider", "-m", "matrix", "tests/py"]
+        run(tally, "pytest in Debian sid", command, counts=True)
 
 
 def style(tally: Tally) -> None:

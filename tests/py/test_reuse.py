@@ -70,12 +70,17 @@ def test_judge_tells_right_from_wrong():
 @pytest.mark.matrix("reuse")
 def test_reused_addresses_are_named_rightly(python, library):
     count = 20000 if harness.minor(python) == 12 else 6000
-    done = harness.profile([harness.PYTHONS[python], REUSE, count, 2000], rate=10000, clock="poll")
-    made, again = (int(word) for word in done.result.stdout.split())
-    assert made == count and again > count / 4, "the program itself reused too few addresses"
-    verdicts = judge(done.samples)
-    print(verdicts.most_common(8), "unnamed samples:", done.totals["unnamed"], "reused:", again)
+    verdicts, samples, unnamed = Counter(), 0, 0
+    for _ in range(5):  # fast interpreters and busy machines give few samples
+        done = harness.profile([harness.PYTHONS[python], REUSE, count, 2000], rate=10000, clock="poll")
+        made, again = (int(word) for word in done.result.stdout.split())
+        assert made == count and again > count / 4, "the program itself reused too few addresses"
+        verdicts += judge(done.samples)
+        samples, unnamed = samples + len(done.samples), unnamed + done.totals["unnamed"]
+        if verdicts["right"] >= 1000:
+            break
+    print(verdicts.most_common(8), "unnamed samples:", unnamed, "reused:", again)
     right = verdicts.pop("right", 0)
     assert not verdicts, verdicts.most_common(5)
     assert right >= 1000
-    assert done.totals["unnamed"] <= max(2, 0.01 * len(done.samples))
+    assert unnamed <= max(2, 0.01 * samples)

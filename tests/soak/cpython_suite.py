@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """CPython's own tests under the preloaded library, compared with their plain results, test by test.
 
-    cpython_suite.py [--python EXE] [--clocks perf,poll] [--rate 1000] [TEST ...]
+    cpython_suite.py [--pythons EXE,...] [--clocks perf,poll] [--rates 1000,10000] [TEST ...]
 
-Every test runs plain and once per clock; what differs is run again, and counts when it differs again while the
-plain results agree. Prints each difference; the exit status is 1 when there is one.
+Every test runs plain and once per clock and rate; what differs is run again, and counts when it differs again
+while the plain results agree. Prints each difference; the exit status is 1 when there is one. Without --pythons:
+the 3.12 and the 3.13 found that have their test package.
 """
 
 import argparse
@@ -27,14 +28,28 @@ TESTS = [
     "test_threading",
     "test_fork1",
     "test_faulthandler",
+    "test_asyncio",
+    "test_socket",
+    "test_multiprocessing_fork",
+    "test_multiprocessing_spawn",
+    "test_concurrent_futures",
+    "test_generators",
+    "test_re",
+    "test_json",
+    "test_sqlite3",
+    "test_ctypes",
+    "test_io",
+    "test_gc",
 ]
+SECONDS_MOST = 1800  # of one module; its own --timeout is per test case
 
 
 def outcomes(python, test, env, match=()):
     """{test case: outcome} of one module, from the run's JUnit file."""
     with tempfile.TemporaryDirectory(prefix="plait-suite-") as folder:
         report = os.path.join(folder, "report.xml")
-        command = [python, "-m", "test", "--junit-xml", report, "--timeout", "300", test]
+        command = ["timeout", str(SECONDS_MOST), python, "-m", "test", "--junit-xml", report, "--timeout", "300"]
+        command.append(test)
         for pattern in match:
             command += ["-m", pattern]
         run = subprocess.run(
@@ -72,11 +87,16 @@ def profiled(python, test, clock, rate, match=()):
     )
 
 
-def compare(python, test, clocks, rate=1000, match=()):
-    """(cases, flaky cases, {clock: differences}) of one module. Where results differ, both runs are done once
-    more: only what differs again, while the plain results agree, is a difference."""
+def has_test_package(python):
+    run = harness.run([python, "-c", "import test.test_fork1, test.libregrtest"])
+    return run.status == 0
+
+
+def compare(python, test, ways, match=()):
+    """(cases, flaky cases, {way: differences}) of one module; a way is (clock, rate). Where results differ, both
+    runs are done once more: only what differs again, while the plain results agree, is a difference."""
     plain, flaky, result = outcomes(python, test, dict(os.environ), match), set(), {}
-    for clock in clocks:
+    for clock, rate in ways:
         lines = differences(plain, profiled(python, test, clock, rate, match))
         if lines:
             again = outcomes(python, test, dict(os.environ), match)
@@ -84,31 +104,37 @@ def compare(python, test, clocks, rate=1000, match=()):
             second = differences(plain, profiled(python, test, clock, rate, match))
             judged = {name: outcome for name, outcome in plain.items() if name not in flaky}
             lines = [line for line in second if line in lines and line.split(":")[0] in judged]
-        result[clock] = lines
+        result[clock, rate] = lines
     return len(plain), sorted(flaky - {"output's end"}), result
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--python", default=harness.newest_of(12))
+    parser.add_argument("--pythons")
     parser.add_argument("--clocks", default="perf,poll")
-    parser.add_argument("--rate", type=int, default=1000)
+    parser.add_argument("--rates", default="1000,10000")
     parser.add_argument("tests", nargs="*", default=TESTS)
     options = parser.parse_args()
-    if not options.python:
-        print("skipped: no Python 3.12 found")
+    found = options.pythons.split(",") if options.pythons else [harness.newest_of(12), harness.newest_of(13)]
+    pythons = [python for python in found if python and has_test_package(python)]
+    if not pythons:
+        print("skipped: no Python 3.12 or 3.13 with its test package found")
         return 0
-    bad = 0
-    for test in options.tests:
-        cases, flaky, result = compare(options.python, test, options.clocks.split(","), options.rate)
-        for clock, lines in result.items():
-            print(
-                f"{test} on {clock}: {cases} cases, {len(flaky)} flaky, {len(lines)} differences", flush=True
-            )
-            for line in lines:
-                print("    " + line)
-            bad += bool(lines)
-    print(f"{len(options.tests)} modules, {bad} with differences")
+    bad = runs = 0
+    ways = [(clock, int(rate)) for rate in options.rates.split(",") for clock in options.clocks.split(",")]
+    for python in pythons:
+        for test in options.tests:
+            cases, flaky, result = compare(python, test, ways)
+            for (clock, rate), lines in result.items():
+                print(
+                    f"{python} {test} on {clock} at {rate} Hz: {cases} cases, {len(flaky)} flaky, "
+                    f"{len(lines)} differences",
+                    flush=True,
+                )
+                for line in lines:
+                    print("    " + line)
+                runs, bad = runs + 1, bad + bool(lines)
+    print(f"{runs} runs of modules, {bad} with differences")
     return bad > 0
 
 
