@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
         "-d", "--depth", type=int, default=0, metavar="FRAMES", help="frames of a stack (128)"
     )
     result.add_argument("--python", metavar="EXE", help="the interpreter for scripts and modules")
+    result.add_argument(
+        "--no-children", action="store_true", help="record the program alone, not the processes it starts"
+    )
     result.add_argument("-q", "--quiet", action="store_true", help="print nothing of plait's own")
     result.add_argument("--force", action="store_true", help="replace an existing FILE")
     return result
@@ -60,6 +63,7 @@ def main(words: List[str]) -> int:
         raise ValueError("--depth takes 2 to 4096 frames, not %d" % chosen.depth)
     output = output_path(chosen.output, target, chosen.force)
     settings = {"clock": chosen.clock}
+    settings.update({} if chosen.no_children else {"children": "1"})
     settings.update({"rate": str(rate)} if rate else {})
     settings.update({"depth": str(chosen.depth)} if chosen.depth else {})
     status, missing = record(command, output, settings)
@@ -198,11 +202,9 @@ def environment(library: str, settings: Dict[str, str]) -> Dict[str, str]:
     """The program's environment, with the two variables that the library takes out of it again."""
     result = dict(os.environ)
     before = result.get("LD_PRELOAD")
-    if before is not None:
-        settings = dict(settings, preload=before)
     if any("\n" in value for value in settings.values()):
         raise ValueError("LD_PRELOAD or the recording's path holds a line break")
-    result["LD_PRELOAD"] = library + " " + before if before else library
+    result["LD_PRELOAD"] = library if before is None else library + ":" + before
     result["PLAIT_RUN"] = "\n".join("%s=%s" % pair for pair in settings.items())
     if len(os.fsencode(result["PLAIT_RUN"])) > _SETTINGS_MAX:
         raise ValueError("LD_PRELOAD or the recording's path is too long")

@@ -4,6 +4,7 @@
 #include "engine.h"
 
 #include "../os/os.h"
+#include "follow.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +30,10 @@ void api_lock(void)
 {
     pthread_mutex_lock(&mutex);
     /* A child that came without the fork handlers (_Fork, clone). */
-    if (engine.status != ENGINE_OFF && engine.pid != os_process_id())
+    if (engine.status != ENGINE_OFF && engine.pid != os_process_id()) {
         api_after_fork();
+        engine.libs = NULL; /* its helper may have been at work on it */
+    }
 }
 
 void api_unlock(void)
@@ -201,6 +204,11 @@ static void find_python(void)
 
 /* ---- start and stop ---- */
 
+static int make_restart_timer(void)
+{
+    return os_timer(CLOCK_PROCESS_CPUTIME_ID, 0, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_RESTART, 0));
+}
+
 static int prepare(struct error *error)
 {
     guest_prepare();
@@ -217,8 +225,7 @@ static int prepare(struct error *error)
     if (engine.libs == NULL && (engine.libs = libs_new()) == NULL)
         return error_set(error, PROFILER_NO_MEMORY, ENOMEM, "mmap for the library list");
     if (engine.restart_timer < 0)
-        engine.restart_timer =
-            os_timer(CLOCK_PROCESS_CPUTIME_ID, 0, ENGINE_SIGNAL, ENGINE_VALUE(PURPOSE_RESTART, 0));
+        engine.restart_timer = make_restart_timer();
     guest_redirect();
     int result = guest_take_signal();
     if (result < 0)
@@ -290,7 +297,22 @@ static int wait_until_up(struct error *error)
     return error->code;
 }
 
-static int start(const struct profiler_options *o, struct error *error)
+static void reset_counts(void)
+{
+    memset(engine.codes, 0, sizeof engine.codes);
+    memset(&engine.error, 0, sizeof engine.error);
+    engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
+    engine.reruns = engine.put_off = engine.calls = 0;
+    engine.memory_delta = 0;
+    engine.signal_lost = 0;
+    engine.resting = engine.ready = engine.scanned = engine.unborn = 0;
+    engine.generation++;
+    engine.start = os_now();
+    engine.stop = 0;
+}
+
+/* Everything of a start but the helper. */
+static int set_up(const struct profiler_options *o, struct error *error)
 {
     int code;
     engine.rate = o->rate != 0 ? o->rate : 1000;
@@ -304,16 +326,16 @@ static int start(const struct profiler_options *o, struct error *error)
     threads_drop_timers();
     threads_reset();
     describe();
-    memset(engine.codes, 0, sizeof engine.codes);
-    memset(&engine.error, 0, sizeof engine.error);
-    engine.handler_time = engine.helper_time = engine.helper_time_before = 0;
-    engine.reruns = engine.put_off = engine.calls = 0;
-    engine.memory_delta = 0;
-    engine.signal_lost = 0;
-    engine.resting = engine.ready = engine.scanned = 0;
-    engine.generation++;
-    engine.start = os_now();
-    engine.stop = 0;
+    reset_counts();
+    return 0;
+}
+
+static int start(const struct profiler_options *o, struct error *error)
+{
+    int code = set_up(o, error);
+    if (code != 0)
+        return code;
+    engine.in_folder = 0;
     __atomic_store_n(&engine.status, ENGINE_STARTING, __ATOMIC_SEQ_CST);
     int result = helper_start();
     if (result != 0)
@@ -341,6 +363,47 @@ int api_start_locked(const struct profiler_options *options, struct error *error
         bring_back_last();
     }
     return code;
+}
+
+static void arm(void)
+{
+    engine.armed_cpu = os_process_cpu();
+    engine.forked_cpu = 0;
+    __atomic_store_n(&engine.unborn, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&engine.status, ENGINE_RUNNING, __ATOMIC_SEQ_CST);
+    if (helper_restart_later() < 0)
+        helper_start(); /* no timer: it begins at once */
+}
+
+int api_arm_locked(const struct profiler_options *o, struct error *error)
+{
+    int code = check_options(o, error);
+    if (code == 0 && (code = set_up(o, error)) == 0)
+        arm();
+    return code;
+}
+
+void api_arm_forked(void)
+{
+    engine.restart_timer = make_restart_timer();
+    engine.restart_set = 0;
+    engine.clock = NULL; /* what the parent could open, a child may be refused */
+    if (engine.only_tid != 0)
+        engine.only_tid = os_thread_id();
+    engine.thread_numbers = 0;
+    describe();
+    reset_counts();
+    arm();
+}
+
+int api_begin_locked(struct error *error)
+{
+    if (!__atomic_load_n(&engine.unborn, __ATOMIC_ACQUIRE))
+        return 0;
+    int result = helper_start();
+    if (result != 0)
+        return error_set(error, PROFILER_SYSTEM, -result, "clone for the helper thread");
+    return wait_until_up(error);
 }
 
 int api_stop_locked(struct error *error)
@@ -388,8 +451,8 @@ void api_after_fork(void)
     engine.helper_last = 0;
     engine.detach = 0;
     engine.writer = NULL; /* the parent's; its pages here are a copy nobody writes to */
-    engine.libs = NULL;
     engine.restart_timer = -1;
+    engine.restart_set = 0;
     engine.temporary = 0;
     engine.output[0] = 0;
     engine.thread_limit = 0;
@@ -490,14 +553,82 @@ void api_say(const char *text)
     os_close(fd);
 }
 
-__attribute__((destructor)) static void at_unload(void)
+/* ---- the end of the process, or of its program ---- */
+
+/* Where the calling thread may hold the lock itself (in a signal handler) waiting is bounded. */
+static int try_lock(void)
+{
+    uint64_t patience = os_now() + 100000000;
+    while (pthread_mutex_trylock(&mutex) != 0) {
+        if (os_now() > patience)
+            return 0;
+        os_wait(NULL, 0, os_now() + 100000);
+    }
+    return 1;
+}
+
+/* 1: the process ends before its recording was begun, and was counted. */
+static int end_unborn(void)
+{
+    if (engine.status != ENGINE_RUNNING || !engine.in_folder)
+        return 0;
+    helper_detach(); /* a start that is under way is over now */
+    if (__atomic_load_n(&engine.unborn, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&engine.status, ENGINE_OFF, __ATOMIC_SEQ_CST);
+        follow_count_end("short", os_process_cpu() - engine.armed_cpu, NULL);
+    }
+    helper_release();
+    return engine.status == ENGINE_OFF;
+}
+
+static void end_locked(void)
 {
     struct error error;
+    if (end_unborn() || (engine.status != ENGINE_RUNNING && engine.status != ENGINE_FAILED))
+        return;
+    if (api_stop_locked(&error) == 0)
+        return;
+    api_say(error.text);
+    if (engine.in_folder)
+        follow_count_end("failed", os_process_cpu() - engine.armed_cpu, error.text);
+}
+
+void api_end_now(void)
+{
+    if (engine.status == ENGINE_OFF || engine.pid != os_process_id() || !try_lock())
+        return;
+    end_locked();
+    api_unlock();
+}
+
+int api_before_exec(const char *path)
+{
+    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) != ENGINE_RUNNING || engine.unborn ||
+        engine.pid != os_process_id() || !try_lock())
+        return 0;
+    engine.executes = path;
+    helper_start(); /* there may be none, shortly after a fork */
+    helper_detach();
+    return 1;
+}
+
+void api_exec_failed(void)
+{
+    int saved = errno;
+    engine.executes = NULL;
+    helper_release();
+    if (engine.status == ENGINE_RUNNING)
+        helper_start();
+    api_unlock();
+    errno = saved;
+}
+
+__attribute__((destructor)) static void at_unload(void)
+{
     if (engine.pid != os_process_id())
         return;
     api_lock();
-    if ((engine.status == ENGINE_RUNNING || engine.status == ENGINE_FAILED) && api_stop_locked(&error) != 0)
-        api_say(error.text);
+    end_locked();
     profiles_forget_all();
     forget_recording(engine.output, engine.temporary);
     api_unlock();

@@ -110,11 +110,14 @@ struct engine {
     int empty_handler; /* bench: the handler returns at once */
     int only_tid;      /* 0 = all threads */
     int overwrite, temporary;
+    int in_folder; /* the recording is a child's: follow.c names it */
     const struct clock_ops *clock;
     const char *wanted_clock; /* NULL = choose */
     char output[4096];
     const char *fields[64]; /* header of the recording: key, value, ..., NULL */
     uint64_t start, stop;   /* os_now() */
+    uint32_t unborn;        /* 1: armed; the helper's first start will open the recording; atomic */
+    uint64_t armed_cpu;     /* CPU time of the process then */
 
     /* threads */
     struct thread
@@ -150,8 +153,11 @@ struct engine {
     uint64_t helper_time, helper_time_before; /* ns of CPU: of the present helper, of those before it */
     uint32_t clocks_off;                      /* 1: no thread ticks (resting) */
     int restart_timer;                        /* below zero: none */
+    uint32_t restart_set;                     /* 1: its signal is yet to come; atomic */
+    uint64_t forked_cpu;                      /* CPU time of the process at its last fork */
     int signal_lost;                          /* 1: the handler is not ours any more; said once */
     int counting;                             /* 1: threads count instructions */
+    const char *executes;                     /* what an exec is about to put in our place, NULL = none */
     const char *errors; /* preload: file that gets the line when start or stop fails, NULL none */
     uint64_t handler_time, reruns, put_off, calls; /* of threads that have ended */
 };
@@ -219,7 +225,10 @@ void helper_ring(void);    /* wakes it */
 void helper_join(void);    /* wakes it, and waits until it has ended, which something must have told it to */
 void helper_detach(void);  /* ends it for a fork: everything flushed; none can start until helper_release */
 void helper_release(void);
-int helper_restart_later(void); /* in 10 ms, by a timer's signal; 0 or negative errno; async-signal-safe */
+/* In 10 ms of CPU time, by a timer's signal, if that is not under way; 0 or negative errno;
+ * async-signal-safe. */
+int helper_restart_later(void);
+void helper_timer_fired(void); /* the signal: handler only */
 
 /* ---- api.c ---- */
 
@@ -230,6 +239,20 @@ void api_after_fork(void); /* in the child: nothing runs, nothing is open, the r
 /* Starts with the lock held: 0 or the code in *error. */
 int api_start_locked(const struct profiler_options *options, struct error *error);
 int api_stop_locked(struct error *error);
+/* Everything of a start but the helper: the sampler counts as running, and begins its recording once the
+ * process has used 10 ms of CPU time, or as soon as it is asked for anything. With the lock held. */
+int api_arm_locked(const struct profiler_options *options, struct error *error);
+/* The same in the child of a fork, with the settings as they are and the output set. */
+void api_arm_forked(void);
+/* An armed sampler begins now: 0 or a code. With the lock held. */
+int api_begin_locked(struct error *error);
+/* Around an exec in this process's place: everything is written out and the helper ended (1; 0 = nothing to
+ * do); it goes on where the exec failed. The lock is held in between; errno is kept. In the child of a vfork
+ * too, where they do nothing. */
+int api_before_exec(const char *path);
+void api_exec_failed(void);
+/* The process ends without destructors; in any state, also in a signal handler. */
+void api_end_now(void);
 /* Everything sampled up to now is in the recording when this returns. */
 void api_drain(void);
 /* Leaves the line in the file that the preloading side named, if it did. */

@@ -10,6 +10,7 @@
 #include "engine.h"
 
 #include "../os/os.h"
+#include "follow.h"
 #include "got.h"
 #include "mask.h"
 #include "rerun.h"
@@ -160,6 +161,12 @@ void guest_pass_on(int number, siginfo_t *info, void *context)
 
 /* ---- new threads ---- */
 
+static int is_sampling(void)
+{
+    return __atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
+           !__atomic_load_n(&engine.unborn, __ATOMIC_ACQUIRE);
+}
+
 static void *thread_begin(void *argument)
 {
     struct thread *thread = argument;
@@ -168,8 +175,7 @@ static void *thread_begin(void *argument)
     __atomic_store_n(&thread->pointer, (uint64_t)(uintptr_t)__builtin_thread_pointer(), __ATOMIC_RELAXED);
     handler_set_self(thread);
     mask_set_flag(thread->mask_flag);
-    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING &&
-        !__atomic_load_n(&engine.resting, __ATOMIC_ACQUIRE))
+    if (is_sampling() && !__atomic_load_n(&engine.resting, __ATOMIC_ACQUIRE))
         thread->uncharged = 0;
     threads_begin(thread, os_thread_id());
     __atomic_store_n(&engine.fresh, 1, __ATOMIC_RELEASE);
@@ -184,7 +190,7 @@ EXPORTED int pthread_create(pthread_t *id, const pthread_attr_t *attributes, voi
     if (real == NULL)
         resolve("pthread_create", &real);
     struct thread *thread = NULL;
-    if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING && engine.only_tid == 0)
+    if (is_sampling() && engine.only_tid == 0)
         thread = threads_claim();
     if (thread == NULL)
         return real(id, attributes, begin, argument);
@@ -218,6 +224,7 @@ static void after_fork(void)
 
 static void after_fork_parent(void)
 {
+    engine.forked_cpu = os_process_cpu();
     helper_release();
     if (__atomic_load_n(&engine.status, __ATOMIC_ACQUIRE) == ENGINE_RUNNING && helper_restart_later() < 0)
         helper_start(); /* no timer: better seen by one fork than gone for good */
@@ -230,6 +237,7 @@ static void after_fork_child(void)
     guest_held = 0;
     wrap_begin();
     api_after_fork();
+    follow_forked();
     after_fork();
 }
 

@@ -424,7 +424,7 @@ void handler_on_signal(int signal, siginfo_t *info, void *context)
         return;
     }
     if (purpose == PURPOSE_RESTART)
-        helper_restart();
+        helper_timer_fired();
     if (thread == NULL) { /* it has interrupted the program all the same */
         rerun_check(context);
         return;

@@ -8,6 +8,7 @@
 
 #include "../native/libs.h"
 #include "../os/os.h"
+#include "follow.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static struct {
     uint32_t libraries;     /* written to the recording so far */
     int statm;
     int64_t resident, mapped; /* pages */
+    int executes;             /* 1: the recording says that another program takes this one's place */
 } turn;
 
 /* ---- draining ---- */
@@ -318,8 +320,14 @@ static int choose_clock(struct error *error)
 
 static int open_recording(void)
 {
-    if (engine.writer != NULL)
+    if (engine.writer != NULL) {
+        if (turn.executes) /* it failed */
+            writer_field(engine.writer, "exec", "");
+        turn.executes = 0;
         return writer_attach(engine.writer, &engine.error);
+    }
+    follow_take_name();
+    turn.executes = 0;
     engine.writer = writer_new();
     if (engine.writer == NULL)
         return error_set(&engine.error, 5, 0, "no memory for the recording");
@@ -367,7 +375,8 @@ static int begin(void)
     turn.statm = os_open("/proc/self/statm", O_RDONLY, 0);
     turn.drain = turn.memory = 0;
     roster_begin(first);
-    keep_libraries();
+    if (!__atomic_load_n(&engine.unborn, __ATOMIC_ACQUIRE)) /* else the program is not waiting, but running */
+        keep_libraries();
     return 0;
 }
 
@@ -387,6 +396,10 @@ static void end(void)
         roster_last_look();
     roster_detach_all(detach);
     wait_for_handlers();
+    if (detach && engine.executes != NULL) {
+        writer_field(engine.writer, "exec", engine.executes);
+        turn.executes = 1;
+    }
     drain(os_now());
     if (!detach)
         write_off_all();
@@ -420,6 +433,8 @@ void helper_main(void *argument)
                                 __ATOMIC_RELAXED);
     engine.clocks_off = 0;
     rest_or_work();
+    if (__atomic_exchange_n(&engine.unborn, 0, __ATOMIC_SEQ_CST))
+        writer_lost(engine.writer, 0, "before sampling began", 0, os_process_cpu() - engine.armed_cpu);
     roster_scan(os_now());
     answer(1);
     work();

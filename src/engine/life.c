@@ -92,9 +92,32 @@ void helper_release(void)
     __atomic_store_n(&engine.detach, 0, __ATOMIC_SEQ_CST);
 }
 
+/* Never set again while its signal is to come: the kernel (6.13+) would drop one that has ended a wait. */
 int helper_restart_later(void)
 {
     struct itimerspec later = {{0, 0}, {0, RESTART_NS}};
-    return engine.restart_timer < 0 ? -ENOSYS
-                                    : (int)os_call4(SYS_timer_settime, engine.restart_timer, 0, &later, 0);
+    if (engine.restart_timer < 0)
+        return -ENOSYS;
+    if (__atomic_exchange_n(&engine.restart_set, 1, __ATOMIC_SEQ_CST))
+        return 0;
+    int result = (int)os_call4(SYS_timer_settime, engine.restart_timer, 0, &later, 0);
+    if (result < 0)
+        __atomic_store_n(&engine.restart_set, 0, __ATOMIC_SEQ_CST);
+    return result;
+}
+
+/* Does the interpreter count the process's threads when fork() has returned? */
+static int counts_threads(void)
+{
+    return engine.python_state == 1 && engine.python.minor >= 12;
+}
+
+/* A process that forks all the time is sampled between its forks, unless it would see the helper. */
+void helper_timer_fired(void)
+{
+    __atomic_store_n(&engine.restart_set, 0, __ATOMIC_SEQ_CST);
+    if (counts_threads() && engine.forked_cpu != 0 && os_process_cpu() - engine.forked_cpu < RESTART_NS)
+        helper_restart_later();
+    else
+        helper_restart();
 }

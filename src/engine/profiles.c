@@ -91,7 +91,9 @@ static int agree(const struct profiler_options *o, struct error *error)
 static int need_sampler(const struct profiler_options *options, struct error *error)
 {
     int running = engine.status == ENGINE_RUNNING;
-    int code = running ? agree(options, error) : 0;
+    int code = running ? api_begin_locked(error) : 0;
+    if (running && code == 0)
+        code = agree(options, error);
     if (running && code != 0 && engine.resting) {
         if ((code = api_stop_locked(error)) != 0)
             return code;

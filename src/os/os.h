@@ -33,10 +33,12 @@ int os_cpu(void);
 
 /* Clocks in nanoseconds. os_now: monotonic, through the vdso (about 30 ns, no system call where the
  * clock source allows). os_wall: since 1970. os_thread_cpu: CPU time of any thread of this process
- * (a system call); negative errno once the thread is gone. */
+ * (a system call); negative errno once the thread is gone. os_process_cpu: of all threads, those that have
+ * ended included. */
 uint64_t os_now(void);
 uint64_t os_wall(void);
 int64_t os_thread_cpu(int tid);
+uint64_t os_process_cpu(void);
 
 /* A timer on `clock` (a CLOCK_ number; os_thread_clock gives that of a thread's CPU time) whose signals carry
  * `value` and go to the thread `tid`, or to any thread of the process where `tid` is 0. Not armed yet.

@@ -71,6 +71,13 @@ int os_timer(int clock, int tid, int signal, uint64_t value)
     return result < 0 ? (int)result : timer;
 }
 
+uint64_t os_process_cpu(void)
+{
+    struct timespec time = {0, 0};
+    os_call2(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &time);
+    return to_ns(&time);
+}
+
 void os_wait(const uint32_t *word, uint32_t value, uint64_t deadline)
 {
     struct timespec until = {(time_t)(deadline / NANOSECONDS), (long)(deadline % NANOSECONDS)};

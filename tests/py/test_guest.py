@@ -102,7 +102,7 @@ def test_previous_preload_stays(library, tmp_path):
         "import os; print(os.environ['LD_PRELOAD']); print('nest.so' in open('/proc/self/maps').read())",
     ]
     plain = harness.run(argv, env=base)
-    env = harness.environment(tmp_path / "r.plait", preload=str(other))
+    env = harness.environment(tmp_path / "r.plait")
     env["LD_PRELOAD"] = f"{library}:{other}"
     assert harness.run(argv, env=env) == plain
 

@@ -43,11 +43,12 @@ OUTSIDE = {
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
-    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster)(_\w+)?$"
+    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|follow)(_\w+)?$"
 )
 
 INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd"
-EXPORTS = re.compile(rf"(profiler_\w+|{INTERPOSED})$")
+EXECUTING = "exec(l|lp|le|v|ve|vp|vpe|veat)|fexecve|posix_spawnp?|_exit|_Exit|system|popen|pclose"
+EXPORTS = re.compile(rf"(profiler_\w+|{INTERPOSED}|{EXECUTING})$")
 NEEDED = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"}
 SIZE_LIMIT = 200 * 1024
 
