@@ -32,11 +32,17 @@ for role in ("root forked grandchild in_thread daemon executed spawned environme
     exec("def %s():\n    own = burn()\n    say('%s', own)\n" % (role, role))
 
 
-def fork(*functions):
+def be(role):
+    globals()[role]()
+
+
+def fork(role, then=None):
     child = os.fork()
     if child == 0:
-        for function in functions:
-            function()
+        if role:
+            be(role)
+        if then:
+            then()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -47,7 +53,7 @@ def become_daemon():
         if os.fork():
             os._exit(0)
         os.closerange(0, 256)
-        daemon()
+        be("daemon")
     os._exit(0)
 
 
@@ -56,14 +62,9 @@ def argv(role):
 
 
 def whole_tree():
-    fork(forked, lambda: fork(grandchild))
-    with warnings.catch_warnings():  # 3.12 and later count the thread, which is the program's own
-        warnings.simplefilter("ignore", DeprecationWarning)
-        thread = threading.Thread(target=fork, args=(in_thread,))
-        thread.start()
-        thread.join()
-    fork(become_daemon)
-    fork(lambda: os.execv(sys.executable, argv("executed")))
+    fork("forked", lambda: fork("grandchild"))
+    fork("", become_daemon)
+    fork("", lambda: os.execv(sys.executable, argv("executed")))
     subprocess.run(argv("spawned"), check=True)
     subprocess.run(argv("environmentless"), check=True, env={"TREE_LOG": os.environ["TREE_LOG"]})
     child = os.posix_spawn(sys.executable, argv("posix_spawned"), os.environ)
@@ -74,12 +75,17 @@ def whole_tree():
         process.start()
         process.join()
         assert process.exitcode == 0
-    root()
+    # From 3.12 on fork() warns of other threads; this one is the program's own, and may be there a little longer.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    thread = threading.Thread(target=fork, args=("in_thread",))
+    thread.start()
+    thread.join()
+    be("root")
     print("tree", sorted(key for key in os.environ if "PLAIT" in key or "PRELOAD" in key))
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        globals()[sys.argv[1]]()
+        be(sys.argv[1])
     else:
         whole_tree()
