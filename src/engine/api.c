@@ -307,6 +307,7 @@ static void reset_counts(void)
     engine.signal_lost = 0;
     engine.resting = engine.ready = engine.scanned = engine.unborn = 0;
     engine.generation++;
+    engine.starter = os_thread_id();
     engine.start = os_now();
     engine.stop = 0;
 }

@@ -43,6 +43,7 @@ struct thread {
     uint32_t slot;   /* index in engine.threads */
     uint32_t number; /* in the recording */
     int tid;
+    int task; /* its number in a foreign /proc, 0 = none known */
 
     /* handler */
     uint64_t pointer;                /* its thread pointer; 0 until first met; atomic */
@@ -131,6 +132,7 @@ struct engine {
     int64_t data_offset; /* python.h */
     uint64_t main_stack_end;
     int pid;
+    int starter; /* the thread that asked for the start */
     struct py_runtime python;
     int python_state; /* 1 attached, 0 absent, -1 refused */
     struct error python_error;
@@ -177,6 +179,8 @@ void threads_release(struct thread *thread);
 struct thread *threads_at(uint32_t slot);
 /* The live slot of the thread `tid`, but for `but`; or NULL. Async-signal-safe. */
 struct thread *threads_of_tid(int tid, const struct thread *but);
+/* At the helper's start: whose numbers /proc has. */
+void threads_look_at_proc(void);
 /* Reads the task folder: new threads get slots, ended ones become GONE. Helper. */
 void threads_scan(void);
 uint32_t threads_in_task_folder(void);

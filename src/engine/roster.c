@@ -5,6 +5,7 @@
 #include "engine.h"
 
 #include "../os/os.h"
+#include "proc.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -26,26 +27,18 @@ static struct {
     int noted; /* threads of which was said that they block our signal */
 } roster;
 
-/* ---- what /proc says of a thread ---- */
-
-static long read_task(const struct thread *thread, const char *name, char *to, size_t size)
+/* Its number in /proc: known from a scan where it differs. */
+static int in_proc(const struct thread *thread)
 {
-    char path[64] = "/proc/self/task/", digits[16];
-    unsigned length = 0, at = (unsigned)strlen(path);
-    for (unsigned number = (unsigned)thread->tid; number > 0 || length == 0; number /= 10)
-        digits[length++] = (char)('0' + number % 10);
-    while (length > 0)
-        path[at++] = digits[--length];
-    memcpy(path + at, name, strlen(name) + 1);
-    long got = os_read_file(path, to, size - 1);
-    to[got > 0 ? got : 0] = 0;
-    return got;
+    return thread->task != 0 ? thread->task : thread->tid;
 }
 
 static void read_name(struct thread *thread)
 {
     char name[32];
-    long size = read_task(thread, "/comm", name, sizeof name);
+    long size = proc_read(in_proc(thread), "/comm", name, sizeof name);
+    if (size <= 0 && !thread->clock.attached) /* no /proc: its number at least */
+        writer_thread(engine.writer, thread->number, thread->tid, "");
     if (size <= 0)
         return;
     if (name[size - 1] == '\n')
@@ -57,25 +50,9 @@ static void read_name(struct thread *thread)
     writer_thread(engine.writer, thread->number, thread->tid, thread->name);
 }
 
-/* What follows the first `label` in the text, or "". */
-static const char *behind(const char *text, const char *label)
-{
-    size_t size = strlen(label), left = strlen(text);
-    for (; left >= size; text++, left--)
-        if (memcmp(text, label, size) == 0)
-            return text + size;
-    return "";
-}
-
 static int blocks_signal(const struct thread *thread)
 {
-    char text[4096];
-    uint64_t mask = 0;
-    if (read_task(thread, "/status", text, sizeof text) <= 0)
-        return 0;
-    for (const char *at = behind(text, "\nSigBlk:\t"); *at != 0 && *at != '\n'; at++)
-        mask = mask << 4 | (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-    return mask >> (ENGINE_SIGNAL - 1) & 1;
+    return proc_blocked(in_proc(thread)) >> (ENGINE_SIGNAL - 1) & 1;
 }
 
 /* ---- threads that don't answer ---- */
@@ -222,12 +199,12 @@ static void attach_thread(struct thread *thread)
     }
     /* One that can't be attached is tried again by each scan; its time counts from here on. */
     thread->uncharged = result == 0 ? UINT64_MAX : cpu;
+    read_name(thread);
     thread->clock.attached = result == 0;
     if (engine.counting && thread->instructions.fd < 0)
         counter_attach(&thread->instructions, thread->tid);
     if (has_put_offs())
         roster_give_timer(thread);
-    read_name(thread);
 }
 
 void roster_attach_all(void)
@@ -293,10 +270,16 @@ static void look_at_all(int names)
 
 void roster_begin(int first)
 {
-    if (first)
-        roster.noted = 0;
     roster.due = 0;
     roster.links = 0;
+    threads_look_at_proc();
+    if (!first)
+        return;
+    roster.noted = 0;
+    if (threads_in_task_folder() == 0)
+        writer_field(
+            engine.writer, "note",
+            "no /proc here: threads that ran before the start are not seen, native code has no names");
 }
 
 void roster_scan(uint64_t now)

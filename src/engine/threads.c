@@ -4,6 +4,7 @@
 #include "engine.h"
 
 #include "../os/os.h"
+#include "proc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static void thread_clear(struct thread *thread)
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
     thread->answered_ticks = thread->answered_cpu = 0;
-    thread->blocks = 0;
+    thread->blocks = thread->task = 0;
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
     thread->timer = thread->cpu = -1;
@@ -210,6 +211,13 @@ void threads_drop_timers(void)
 
 /* ---- the task folder ---- */
 
+static int foreign; /* its numbers are another namespace's */
+
+void threads_look_at_proc(void)
+{
+    foreign = proc_is_foreign();
+}
+
 struct thread *threads_of_tid(int tid, const struct thread *but)
 {
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_SEQ_CST);
@@ -231,14 +239,20 @@ void threads_begin(struct thread *thread, int tid)
         __atomic_store_n(&other->state, THREAD_GONE, __ATOMIC_SEQ_CST);
 }
 
-static void adopt(int tid)
+/* `task`: its number in /proc where that is another one, else 0. */
+static void adopt(int tid, int task)
 {
-    if (tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) ||
-        threads_of_tid(tid, NULL) != NULL || (engine.only_tid != 0 && tid != engine.only_tid))
+    if (tid == 0 || tid == (int)__atomic_load_n(&engine.helper_tid, __ATOMIC_RELAXED) ||
+        (engine.only_tid != 0 && tid != engine.only_tid))
         return;
-    struct thread *thread = threads_claim();
-    if (thread == NULL)
+    struct thread *thread = threads_of_tid(tid, NULL);
+    if (thread != NULL) {
+        thread->task = task;
         return;
+    }
+    if ((thread = threads_claim()) == NULL)
+        return;
+    thread->task = task;
     if (engine.scanned)
         thread->uncharged = 0;
     threads_live(thread, tid);
@@ -265,15 +279,20 @@ void threads_scan(void)
 {
     static uint64_t buffer[4096];
     int fd = os_open("/proc/self/task", O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
+    if (fd < 0) { /* the threads that one knows of all the same; hooks find the others */
+        adopt(engine.pid, 0);
+        adopt(engine.starter, 0);
         return;
+    }
     long size;
     while ((size = os_call3(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
         for (long at = 0; at < size;) {
             const struct directory_entry *entry = (const void *)((const char *)buffer + at);
             int tid = number_of(entry->name);
-            if (tid > 0)
-                adopt(tid);
+            if (tid > 0 && foreign)
+                adopt(proc_own_number(tid), tid);
+            else if (tid > 0)
+                adopt(tid, 0);
             at += entry->size;
         }
     }

@@ -61,7 +61,8 @@ void os_unmap(void *memory, size_t size);
 int os_readable(uint64_t address);
 
 /* Copies up to `size` bytes of this process's memory at `address`: bytes copied, or negative errno.
- * Survives memory that is not (or no longer) mapped. Helper and API threads only: seccomp may refuse it. */
+ * Survives memory that is not (or no longer) mapped. Helper and API threads only: seccomp may refuse it, and
+ * then it opens a file. */
 long os_peek(uint64_t address, void *to, size_t size);
 
 /* Files, for the helper: open(2), read, pread, write, close. os_read_file reads a whole small file (procfs)

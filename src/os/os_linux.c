@@ -126,11 +126,20 @@ int os_readable(uint64_t address)
     return os_call4(SYS_rt_sigprocmask, ~0L, address, 0, 8) == -EINVAL;
 }
 
+/* Filters refuse the first way more often than the second, which takes three calls. */
 long os_peek(uint64_t address, void *to, size_t size)
 {
     struct iovec local = {to, size};
     struct iovec remote = {(void *)(uintptr_t)address, size};
-    return os_call6(SYS_process_vm_readv, os_process_id(), &local, 1, &remote, 1, 0);
+    long got = os_call6(SYS_process_vm_readv, os_process_id(), &local, 1, &remote, 1, 0);
+    if (got != -EPERM && got != -ENOSYS)
+        return got;
+    int fd = os_open("/proc/self/mem", O_RDONLY, 0);
+    if (fd < 0)
+        return got;
+    got = os_pread(fd, to, size, address);
+    os_close(fd);
+    return got == -EIO ? -EFAULT : got;
 }
 
 int os_open(const char *path, int flags, int mode)
