@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "py"))
 import harness  # noqa: E402
 import truth_check  # noqa: E402
 
-PROGRAMS = ("compute", "kernel", "threads")
+PROGRAMS = ("compute", "kernel", "threads", "sleeper")
 
 
 def one_run(program, clock, rate, seconds, seed, python, nobody):

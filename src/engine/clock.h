@@ -13,10 +13,18 @@ struct thread;
 
 struct clock_thread {
     int fd;              /* perf: event, -1 none */
+    int schedstat;       /* poll: descriptor, -1 none */
     int timer;           /* posix: timer id, -1 none */
     volatile void *page; /* perf: its mapped pages, NULL none */
     uint64_t head;       /* perf, handler: records seen */
     uint64_t seen;       /* poll: CPU clock at the last signal, ns; perf: ns counted at the last look */
+    uint64_t start;      /* poll: CPU clock at which its account was opened */
+    uint64_t given;      /* poll: thread->given then */
+    uint64_t cpu;        /* poll: CPU clock at the last look that told what the thread did */
+    uint64_t looked;     /* poll: os_now() of that look */
+    uint64_t time;       /* poll: thread->time when last signalled */
+    uint32_t waits;      /* poll: ticks in a row that met it in a wait and seemed to wake it */
+    uint64_t delay;      /* poll: ns in the run queue, at the last signal */
     uint64_t base;       /* poll: CPU clock that must be passed for the next signal */
     uint64_t look;       /* poll: os_now() of the next look */
     uint64_t ticks;      /* poll: thread->ticks when last signalled */
@@ -29,6 +37,7 @@ struct clock_thread {
 struct clock_ops {
     const char *name;
     const char *note; /* what a report should say of it, "" = nothing */
+    int by_time;      /* 1: ticks come by real time, not by the thread's CPU time */
     /* 0 when it can sample this process, else an error that names the call. Leaves nothing behind. */
     int (*probe)(struct error *error);
     /* Starts and ends ticks on a thread; attach returns 0 or negative errno (-ESRCH: the thread is gone). */

@@ -73,6 +73,7 @@ static uint64_t weight(struct thread *thread, const siginfo_t *info)
 
 const struct clock_ops clock_posix = {
     "posix", "clock posix ticks at the kernel's own rate (HZ): fewer, heavier samples",
-    probe,   attach,
-    detach,  turn,
-    settle,  weight};
+    0,       probe,
+    attach,  detach,
+    turn,    settle,
+    weight};

@@ -26,6 +26,7 @@ enum {
     ENGINE_CODE_SETS = 2048,
     ENGINE_CODE_WAYS = 8, /* one cache line a set */
     ENGINE_DRAIN_NS = 20 * 1000 * 1000,
+    ENGINE_DELAY_NS = 150 * 1000, /* poll: how much later a tick may come that had no random place */
 };
 
 /* What a signal of ours is for; travels in si_value as ENGINE_TAG | purpose << 16 | slot. */
@@ -72,7 +73,7 @@ struct thread {
     /* helper to handler */
     uint64_t aimed; /* poll: os_now() for which its signal was meant, 0 = none; atomic */
     int aimed_cpu;  /* poll: where the helper was when it sent it, -1 for a timer's; atomic */
-    uint64_t owed;  /* weight for the thread's next tick: found missing (perf) or its delta (poll); atomic */
+    uint64_t owed;  /* weight for the thread's next tick: found missing (perf), all of it (poll); atomic */
 
     void *(*begin)(void *); /* a hooked thread's start routine and argument */
     void *argument;
@@ -216,6 +217,8 @@ void roster_last_look(void);
 /* Gives the thread its one-shot, if it has none: 1 when it has one now. Its signal's purpose is
  * PURPOSE_PUT_OFF. */
 int roster_give_timer(struct thread *thread);
+/* The thread's number in /proc. */
+int roster_task(const struct thread *thread);
 /* Nobody reads the thread's mapped pages any more: 1, or 0 where its handler is stuck (stopped, out of CPU)
  * for longer than `patience` ns. */
 int roster_is_idle(const struct thread *thread, uint64_t patience);

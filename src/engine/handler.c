@@ -356,8 +356,8 @@ static uint64_t stale_for(const struct thread *thread, uint64_t now)
     if (aimed == 0 || thread->tries >= STALE_TRIES ||
         (now < aimed + STALE_NS && thread->cpu != __atomic_load_n(&thread->aimed_cpu, __ATOMIC_RELAXED)))
         return 0;
-    uint64_t longest = engine.period < 1000000 ? engine.period : 1000000;
-    return longest / 50 + (now * 0x9e3779b97f4a7c15ULL >> 32) * longest * 9 / 10 / UINT32_MAX;
+    uint64_t longest = engine.period / 2 < ENGINE_DELAY_NS ? engine.period / 2 : ENGINE_DELAY_NS;
+    return longest / 30 + (now * 0x9e3779b97f4a7c15ULL >> 32) * longest / UINT32_MAX;
 }
 
 static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned purpose, uint32_t *flags)
@@ -394,6 +394,10 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     __atomic_store_n(&thread->in_wait, rerun != RERUN_NONE, __ATOMIC_RELAXED);
     if (weight == 0)
         return; /* a put-off's timer after its tick was taken with another one */
+    if (rerun != RERUN_NONE && engine.clock->by_time) { /* what it used before is not the wait's */
+        thread->tries = 0;
+        return;
+    }
 
     uint64_t stale = rerun == RERUN_NONE ? stale_for(thread, now) : 0;
     if (stale != 0 && put_off(thread, time, weight, stale)) {

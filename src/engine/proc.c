@@ -3,6 +3,7 @@
 #include "proc.h"
 
 #include "../os/os.h"
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -21,7 +22,7 @@ int proc_is_foreign(void)
     return size > 0 && number != os_process_id();
 }
 
-long proc_read(int number, const char *name, char *to, size_t size)
+int proc_open(int number, const char *name)
 {
     char path[64] = "/proc/self/task/", digits[16];
     unsigned length = 0, at = (unsigned)strlen(path);
@@ -30,7 +31,15 @@ long proc_read(int number, const char *name, char *to, size_t size)
     while (length > 0)
         path[at++] = digits[--length];
     memcpy(path + at, name, strlen(name) + 1);
-    long got = os_read_file(path, to, size - 1);
+    return os_open(path, O_RDONLY, 0);
+}
+
+long proc_read(int number, const char *name, char *to, size_t size)
+{
+    int fd = proc_open(number, name);
+    long got = fd < 0 ? fd : os_read(fd, to, size - 1);
+    if (fd >= 0)
+        os_close(fd);
     to[got > 0 ? got : 0] = 0;
     return got;
 }

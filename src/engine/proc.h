@@ -9,7 +9,10 @@
 
 /* 1 when /proc numbers this process otherwise than the kernel does for ourselves. */
 int proc_is_foreign(void);
-/* Reads the file `name` ("/comm") of the thread that has `number` in /proc: bytes read, or negative errno.
+/* Opens the file `name` ("/comm", at most 16 characters) of the thread that has `number` in /proc, for
+ * reading: descriptor or negative errno. */
+int proc_open(int number, const char *name);
+/* Reads the file `name` of the thread that has `number` in /proc: bytes read, or negative errno.
  * `to` is ended by a 0. */
 long proc_read(int number, const char *name, char *to, size_t size);
 /* The number that system calls take for a thread of a foreign /proc; 0 when it is gone. */

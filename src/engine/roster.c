@@ -28,7 +28,7 @@ static struct {
 } roster;
 
 /* Its number in /proc: known from a scan where it differs. */
-static int in_proc(const struct thread *thread)
+int roster_task(const struct thread *thread)
 {
     return thread->task != 0 ? thread->task : thread->tid;
 }
@@ -36,7 +36,7 @@ static int in_proc(const struct thread *thread)
 static void read_name(struct thread *thread)
 {
     char name[32];
-    long size = proc_read(in_proc(thread), "/comm", name, sizeof name);
+    long size = proc_read(roster_task(thread), "/comm", name, sizeof name);
     if (size <= 0 && !thread->clock.attached) /* no /proc: its number at least */
         writer_thread(engine.writer, thread->number, thread->tid, "");
     if (size <= 0)
@@ -52,7 +52,7 @@ static void read_name(struct thread *thread)
 
 static int blocks_signal(const struct thread *thread)
 {
-    return proc_blocked(in_proc(thread)) >> (ENGINE_SIGNAL - 1) & 1;
+    return proc_blocked(roster_task(thread)) >> (ENGINE_SIGNAL - 1) & 1;
 }
 
 /* ---- threads that don't answer ---- */

@@ -87,7 +87,7 @@ static void thread_clear(struct thread *thread)
     thread->name[0] = 0;
     thread->guard.current = &engine.unmapped;
     memset(&thread->clock, 0, sizeof thread->clock);
-    thread->clock.fd = thread->clock.timer = -1;
+    thread->clock.fd = thread->clock.timer = thread->clock.schedstat = -1;
     thread->instructions = (struct counter){.fd = -1};
     if (thread->ring.size < ring_size()) {
         void *larger = os_map(ring_size());

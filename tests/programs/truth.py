@@ -14,8 +14,9 @@ import time
 
 
 class Parts:
-    def __init__(self, parts):
+    def __init__(self, parts, rest=0):
         self.parts = parts  # {function: share of the slices}
+        self.rest = rest  # seconds asleep after each slice, on average
         self.taken = dict.fromkeys((part.__name__ for part in parts), 0)
         self.lock = threading.Lock()
 
@@ -34,6 +35,8 @@ class Parts:
             function(size)
             now = time.thread_time_ns()
             taken[function.__name__] += now - before
+            if self.rest:
+                time.sleep(self.rest * chance.uniform(0.5, 1.5))
         with self.lock:
             for name, nanoseconds in taken.items():
                 self.taken[name] += nanoseconds

@@ -48,7 +48,7 @@ def check(program, clock, python=sys.executable, nobody=False):
     assert distances[-1] <= BOUND, distances
 
 
-@pytest.mark.parametrize("program", ["compute", "kernel", "threads"])
+@pytest.mark.parametrize("program", ["compute", "kernel", "threads", "sleeper"])
 def test_shares(program, clock):
     if clock == "posix" and program != "kernel":
         pytest.skip("the posix clock runs one program: it is slow")
