@@ -12,12 +12,12 @@ import shutil
 import sys
 import tempfile
 import threading
-import time
 from glob import glob
 
 import matrix
+import sid
 from sanitized import FUZZ_SECONDS, fuzzing, keep_corpus
-from tally import Tally, call, run
+from tally import Tally, run
 
 # Long, and busy with one core all the time: the other lane takes it.
 STEADY = ["tests/py/test_stepper.py"]
@@ -30,49 +30,6 @@ def c_tests(tally: Tally, build: str) -> None:
     for source in sorted(glob("tests/c/test_*.c")):
         name = os.path.basename(source)[:-2]
         run(tally, name, [os.path.join(build, name)], counts=True)
-
-
-class Sid:
-    """The Debian sid: made beside the other tests, since most of it is waiting for the network."""
-
-    RUNNER = "python3.13"
-    PYTHONS = ["/usr/bin/python3.%d" % minor for minor in (13, 14, 15)]
-
-    def __init__(self) -> None:
-        off = [name for name in ("PLAIT_NO_SID", "PLAIT_NO_APT") if os.environ.get(name)]
-        self.reason = "%s is set" % off[0] if off else ""
-        self.seconds = 0.0
-        self._making = threading.Thread(target=self._make)
-        self._making.start()
-
-    def _make(self) -> None:
-        if self.reason:
-            return
-        start = time.monotonic()
-        done = call(["scripts/make_sid.sh"])
-        self.seconds = time.monotonic() - start
-        if done.returncode != 0:
-            self.reason = (done.stdout.strip() or "make_sid.sh failed").splitlines()[-1]
-
-    def pytest(self, tally: Tally, build: str) -> None:
-        """Those tests in it, by its own Python with .venv's pytest; helper programs are built in it, too."""
-        self._making.join()
-        if self.reason:
-            tally.skip("the interpreters of Debian sid", self.reason)
-            return
-        if self.seconds > 1:
-            print("== Debian sid made (%.0f s, beside the other tests)" % self.seconds, flush=True)
-        packages = [path for path in sys.path if path.endswith("site-packages")]
-        settings = {
-            "PYTHONPATH": ":".join([*packages, "."]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PLAIT_PYTHONS": ":".join(self.PYTHONS),
-            "PLAIT_HELPERS": os.path.join(build, "programs-sid"),
-        }
-        words = ["%s=%s" % item for item in settings.items()]
-        command = ["scripts/in_sid.sh", "/usr/bin/env", *words, self.RUNNER, "-m", "pytest", *PYTEST]
-        command += ["-p", "no:cacheprovider", "-m", "matrix", "tests/py"]
-        run(tally, "pytest in Debian sid", command, counts=True)
 
 
 def style(tally: Tally) -> None:
@@ -126,10 +83,14 @@ def main() -> int:
             pytest("pytest", "tests/py", *["--ignore=" + path for path in STEADY])
             run(tally, "test_profiler.py", [sys.executable, "test_profiler.py"], counts=True)
 
-    sid = Sid() if asked("py") or asked("sid") else None
+    def sid_lane() -> None:
+        if asked("py") or asked("sid"):
+            sid.tests(tally, chosen.build, PYTEST)
+
     # Side by side: two cores halve the wait, and no test depends on how fast it runs.
-    lane = threading.Thread(target=python_lane)
-    lane.start()
+    lanes = [threading.Thread(target=lane) for lane in (python_lane, sid_lane)]
+    for lane in lanes:
+        lane.start()
     if asked("c"):
         c_tests(tally, chosen.build)
     if asked("style"):
@@ -141,9 +102,8 @@ def main() -> int:
             keep_corpus(chosen.build)
     if asked("py"):
         pytest("pytest, the steady ones", *STEADY)
-    if sid is not None:
-        sid.pytest(tally, chosen.build)
-    lane.join()
+    for lane in lanes:
+        lane.join()
     if matrix.read(results):
         print(matrix.text(matrix.read(results)))
     shutil.rmtree(os.path.dirname(results))

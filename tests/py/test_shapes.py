@@ -98,6 +98,7 @@ def hooks_of(python):
     return hooks
 
 
+@pytest.mark.matrix("shapes")
 def test_pure_python(python, library, tmp_path):
     number = list(harness.PYTHONS).index(python)
     hooks = hooks_of(python)
