@@ -10,6 +10,7 @@ the 3.12 and the 3.13 found that have their test package.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ TESTS = [
     "test_io",
     "test_gc",
 ]
+SAMPLES_LEAST = 30
 SECONDS_MOST = 1800  # of one module; its own --timeout is per test case
 
 
@@ -48,8 +50,7 @@ def outcomes(python, test, env, match=()):
     """{test case: outcome} of one module, from the run's JUnit file."""
     with tempfile.TemporaryDirectory(prefix="plait-suite-") as folder:
         report = os.path.join(folder, "report.xml")
-        command = ["timeout", str(SECONDS_MOST), python, "-m", "test", "--junit-xml", report, "--timeout", "300"]
-        command.append(test)
+        command = [python, "-m", "test", "--junit-xml", report, "--timeout", "300", test]
         for pattern in match:
             command += ["-m", pattern]
         run = subprocess.run(
@@ -59,6 +60,7 @@ def outcomes(python, test, env, match=()):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            timeout=SECONDS_MOST,
         )
         found = {}
         if os.path.exists(report):
@@ -81,10 +83,19 @@ def differences(plain, other):
 
 
 def profiled(python, test, clock, rate, match=()):
+    """The outcomes under sampling, which must have taken place."""
     folder = harness.scratch()
-    return outcomes(
-        python, test, harness.environment(os.path.join(folder, "r.plait"), clock=clock, rate=rate), match
-    )
+    try:
+        recording = os.path.join(folder, "r.plait")
+        env = harness.environment(recording, clock=clock, rate=rate)
+        found = outcomes(python, test, env, match)
+        samples, _, _ = harness.read(recording)
+        seen = sum(any(frame.kind == "python" for frame in sample.frames) for sample in samples)
+        if seen < SAMPLES_LEAST:
+            raise AssertionError(f"{test} ran with {seen} samples of Python: it was not profiled")
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def has_test_package(python):
