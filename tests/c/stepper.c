@@ -50,6 +50,7 @@ struct counts {
     uint64_t steps, ok, none, put_off, torn, wrong;
     uint64_t longest_put_off, longest_torn;
     uint64_t bare_evals;   /* steps with an eval activation that has no entry object */
+    uint64_t bare_calls;   /* of these, those where it has called a function */
     uint64_t empty_tops;   /* steps with an entry object without a frame on top */
     uint64_t before_first; /* steps whose top frame has executed nothing yet */
     uint64_t most_frames, probes;
@@ -158,8 +159,9 @@ static void check_markers(uint64_t pc, uint64_t sp)
             wrong("two markers in one frame", pc);
         if (calls[i].is_eval && held == 0) {
             bare++;
-            if (evals > 0 || (py.minor >= 11 && i != call_count - 1))
+            if (evals > 0)
                 wrong("an outer eval activation without a marker", pc);
+            counts.bare_calls += i != call_count - 1;
         }
         evals += calls[i].is_eval;
     }

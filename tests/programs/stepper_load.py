@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The load of tests/c/stepper.c: every way into and out of a Python frame, under the trap flag.
 
-Run as `python3 stepper_load.py STEPPER.SO`; prints one JSON object. Standard library only, 3.8 to 3.13.
+Run as `python3 stepper_load.py STEPPER.SO`; prints one JSON object. Standard library only, 3.8 to 3.15.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ class Counts(ctypes.Structure):
     """struct counts of stepper.c."""
 
     numbers = ("steps", "ok", "none", "put_off", "torn", "wrong", "longest_put_off", "longest_torn",
-               "bare_evals", "empty_tops", "before_first", "most_frames", "probes", "braided", "cut")
+               "bare_evals", "bare_calls", "empty_tops", "before_first", "most_frames", "probes", "braided", "cut")
     _fields_ = [(name, ctypes.c_uint64) for name in numbers]
     _fields_ += [("wrongs", Reason * REASONS), ("torns", Reason * REASONS)]
 
@@ -381,7 +381,7 @@ def main():
     if failure:
         print(json.dumps({"failed": failure}))
         return
-    result = {"compare": compare_all(library)}
+    result = {"compare": compare_all(library), "debug": hasattr(sys, "gettotalrefcount")}
 
     def ten(n):
         return library.stepper_cost() if n == 0 else ten(n - 1)

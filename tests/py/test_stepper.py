@@ -41,5 +41,7 @@ def test_every_instruction(name):
     assert result["bare_evals"] > 0, "the load never met an eval activation without an entry object"
     if minor(name) >= 12:
         assert result["empty_tops"] > 0
+    if minor(name) >= 11 and not result["debug"]:
+        assert result["bare_calls"] == 0
     if minor(name) in (11, 12):
         assert result["put_off"] > 0, "the pre-check never fired: is the eval function known?"
