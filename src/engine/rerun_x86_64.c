@@ -3,8 +3,9 @@
  *
  * Interrupted: RAX is -EINTR and the two bytes before RIP are `syscall`. The kernel keeps every other
  * register, so setting RAX to the call's number and stepping RIP back runs it again with the same arguments.
- * The number is known only where the instruction before is `mov $nr,%eax` or `mov %reg,%eax`, which is how
- * glibc, musl and inlined calls do it; any other shape keeps its EINTR.
+ * The number is known only where the instruction before is `mov $nr,%eax`, `mov %reg,%eax` or a load from the
+ * stack, which is how glibc, musl and inlined calls do it, and in the function by which glibc makes its
+ * cancellable calls (from 2.41 on); any other shape keeps its EINTR.
  *
  * About to be restarted by the kernel (SA_RESTART): RIP is at `syscall` and RAX is the number already. */
 #include "rerun.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
@@ -77,6 +79,61 @@ static int listed(const uint16_t *list, unsigned count, uint64_t number)
 static const int saved_as[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
+static uint64_t word_at(uint64_t address)
+{
+    uint64_t word;
+    memcpy(&word, (const void *)(uintptr_t)address, sizeof word);
+    return word;
+}
+
+/* Where the direct call that returns to `back` leads, 0 when there is no such call. */
+static uint64_t called_by(uint64_t back)
+{
+    int32_t distance;
+    if (*(const unsigned char *)(uintptr_t)(back - 5) != 0xe8)
+        return 0;
+    memcpy(&distance, (const void *)(uintptr_t)(back - 4), sizeof distance);
+    return back + (uint64_t)(int64_t)distance;
+}
+
+/* glibc from 2.41 on, in a program with threads: a leaf function of assembly makes the call, and its number
+ * is in no register any more. But the function that called it was given the number as its seventh argument,
+ * so it lies above the return address that leads out of that function: the one whose call led to just before
+ * the leaf's. */
+static long number_of_cancellable(uint64_t code, const greg_t *registers)
+{
+    enum { LEAF = 64, MIDDLE = 256, LIBRARY = 1 << 22, NUMBERS = 512, WORDS = 24 };
+    static const unsigned char leaf[] = {0x4c, 0x8b, 0x4c, 0x24, 0x10,  /* mov 16(%rsp),%r9 */
+                                         0x4c, 0x89, 0x5c, 0x24, 0x08}; /* mov %r11,8(%rsp) */
+    const unsigned char *end = (const unsigned char *)(uintptr_t)code;
+    uint64_t stack = (uint64_t)registers[REG_RSP];
+    if ((code & 4095) < sizeof leaf || memcmp(end - sizeof leaf, leaf, sizeof leaf) != 0)
+        return -1;
+    uint64_t inside = word_at(stack), start = called_by(inside);
+    if (code - start > LEAF)
+        return -1;
+    for (int i = 1; i < WORDS; i++) {
+        uint64_t back = word_at(stack + 8 * (uint64_t)i);
+        if (back - inside + LIBRARY > 2 * LIBRARY || !os_readable(back - 5) || !os_readable(back - 1))
+            continue;
+        uint64_t middle = called_by(back), number = word_at(stack + 8 * (uint64_t)i + 8);
+        if (middle != 0 && inside - middle < MIDDLE)
+            return number < NUMBERS ? (long)number : -1;
+    }
+    return -1;
+}
+
+/* The number loaded from the stack right before the `syscall` at `code`, or -1; it is an argument there. */
+static long number_on_stack(const unsigned char *code, unsigned room, const greg_t *registers)
+{
+    uint64_t stack = (uint64_t)registers[REG_RSP], base = (uint64_t)registers[REG_RBP];
+    if (room >= 5 && code[-5] == 0x48 && code[-4] == 0x8b && code[-3] == 0x44 && code[-2] == 0x24)
+        return (long)(uint32_t)word_at(stack + (code[-1] & 127));
+    if (room >= 4 && code[-4] == 0x48 && code[-3] == 0x8b && code[-2] == 0x45 && base - stack < 4096)
+        return (long)(uint32_t)word_at(base + (code[-1] & 127));
+    return -1;
+}
+
 /* The number loaded right before the `syscall` at `code`, or -1. Bytes before it on its page are mapped; the
  * look never goes further back than 5 bytes, and not over the page's start. */
 static long number_before(const unsigned char *code, const greg_t *registers)
@@ -95,7 +152,8 @@ static long number_before(const unsigned char *code, const greg_t *registers)
             return -1;
         return (long)(uint32_t)registers[saved_as[source]];
     }
-    return -1;
+    long number = number_on_stack(code, room, registers);
+    return number >= 0 ? number : number_of_cancellable((uint64_t)(uintptr_t)code, registers);
 }
 
 static uint64_t mask_of(const ucontext_t *context)
