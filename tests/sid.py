@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The interpreters of Debian sid, the newest there are: makes the sid where it is missing (scripts/make_sid.sh) and
-runs in it, by its own Python with .venv's pytest, the tests that have one result per interpreter."""
+runs in it, by its own Python with .venv's pytest, the tests that have one result per interpreter; and those of
+test_engine that wait, since its libc makes such calls in another way than older ones."""
 
 import os
 import sys
@@ -11,6 +12,8 @@ from tally import Tally, call, run
 
 RUNNER = "python3.13"
 PYTHONS = ["/usr/bin/python3.%d" % minor for minor in (13, 14, 15)]
+WAITS = ("waits_see_no_signal_of_ours", "waits_see_no_late_signal", "own_signals_end_waits")
+WAITS += ("ignored_sigurg_ends_no_wait",)
 OFF = ("PLAIT_NO_SID", "PLAIT_NO_APT")
 
 
@@ -44,3 +47,5 @@ def tests(tally: Tally, build: str, pytest: List[str]) -> None:
     command = ["scripts/in_sid.sh", "/usr/bin/env", *words, RUNNER, "-m", "pytest", *pytest]
     command += ["-p", "no:cacheprovider", "-m", "matrix", "tests/py"]
     run(tally, "pytest in Debian sid", command, counts=True)
+    waits = ["%s_poll" % name for name in WAITS]
+    run(tally, "waits in Debian sid", ["scripts/in_sid.sh", os.path.join(build, "test_engine"), *waits], counts=True)
