@@ -87,7 +87,8 @@ struct thread {
                            UINT64_MAX = time before the attaching is not ours to count */
     uint64_t lost_seen, lost_weight_seen;
     uint64_t answered_ticks, answered_cpu; /* at the last look that found new ticks */
-    int blocks;                            /* it blocks our signal: no clock, its time is lost */
+    uint64_t suspected; /* roster: CPU clock when it was first seen to block our signal, 0 = not */
+    int blocks;         /* it blocks our signal: no clock, its time is lost */
     char name[16];
 };
 

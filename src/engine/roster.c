@@ -15,6 +15,7 @@ enum {
     SECOND_NS = 1000 * 1000 * 1000,
     PAGE_PATIENCE_NS = 2 * 1000 * 1000,
     SILENT_NS = 20 * 1000 * 1000, /* CPU time without a tick after which one asks why */
+    SUSPECT_NS = 2 * 1000 * 1000, /* ... and with the signal blocked, until one believes it */
     SILENT_NOTES = 8,
     SOON_NS = 100 * 1000 * 1000,
     FEW_THREADS = 64, /* up to so many, one looks for new names, and sooner for those that don't answer */
@@ -50,9 +51,15 @@ static void read_name(struct thread *thread)
     writer_thread(engine.writer, thread->number, thread->tid, thread->name);
 }
 
+/* By its own choice, that is: within our handler everything is blocked. */
 static int blocks_signal(const struct thread *thread)
 {
-    return proc_blocked(roster_task(thread)) >> (ENGINE_SIGNAL - 1) & 1;
+    uint64_t ticks = __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) != 0)
+        return 0;
+    int blocked = proc_blocked(roster_task(thread)) >> (ENGINE_SIGNAL - 1) & 1;
+    return blocked && __atomic_load_n(&thread->busy, __ATOMIC_SEQ_CST) == 0 &&
+           ticks == __atomic_load_n(&thread->ticks, __ATOMIC_ACQUIRE);
 }
 
 /* ---- threads that don't answer ---- */
@@ -97,12 +104,18 @@ static void look_at(struct thread *thread, uint64_t cpu, int last)
         lose_blocked(thread, silent);
         thread->blocks = blocks_signal(thread);
         thread->uncharged = UINT64_MAX;
-    } else if (thread->clock.attached && silent > SILENT_NS && (last || ticks == thread->answered_ticks)) {
-        if (blocks_signal(thread)) {
+    } else if (thread->clock.attached && silent > SILENT_NS && ticks == thread->answered_ticks) {
+        /* Twice, with work in between: a thread may have lost its CPU on the way into our handler. */
+        int blocked = blocks_signal(thread);
+        if (blocked && (last || (thread->suspected != 0 && cpu > thread->suspected + SUSPECT_NS))) {
             mute(thread, cpu);
             return;
         }
+        if (!blocked || thread->suspected == 0)
+            thread->suspected = blocked ? cpu : 0;
     }
+    if (ticks != thread->answered_ticks)
+        thread->suspected = 0;
     if (thread->blocks || ticks != thread->answered_ticks) {
         thread->answered_ticks = ticks;
         thread->answered_cpu = cpu;

@@ -78,6 +78,7 @@ static void thread_clear(struct thread *thread)
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
     thread->answered_ticks = thread->answered_cpu = 0;
+    thread->suspected = 0;
     thread->blocks = thread->task = 0;
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
