@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 enum {
-    STACK_WALK_MAX = 32768, /* frames of one kind that one walk may meet; the rest is cut, and said */
+    STACK_WALK_MAX = 32768,  /* Python frames that one walk may meet; the rest is cut, and said */
+    NATIVE_WALK_MAX = 98304, /* native frames: up to 3.10 each Python call is three or four of them */
     STACK_DEPTH_DEFAULT = 128,
     STACK_DEPTH_MAX = 4096,
 };

@@ -55,6 +55,7 @@ struct thread {
     uint64_t carry_time;             /* and its time */
     int cpu;                         /* where its last tick ran, -1 none yet; atomic */
     uint32_t tries;                  /* how often it was */
+    uint64_t rest_until;             /* os_now() up to which ticks only add to the next sample's weight */
     uint64_t lost, lost_weight;      /* ring full; atomic, taken by the helper */
     uint64_t given;                  /* weight of all ticks so far, lost ones included; atomic */
     uint64_t time;                   /* ns spent in the handler; atomic */

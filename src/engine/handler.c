@@ -224,7 +224,7 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
 
     struct stack_span span;
     span_of(regs, pointer, context, &span);
-    *native = (struct native_stack){.frames = thread->native, .capacity = STACK_WALK_MAX};
+    *native = (struct native_stack){.frames = thread->native, .capacity = NATIVE_WALK_MAX};
     unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, native);
     thread->native_count = native->count;
     if (native->missed != 0)
@@ -291,7 +291,7 @@ static void braid_into(struct thread *thread, const struct stacks *stacks, struc
     int fits = most <= engine.depth;
     struct frame *out = fits ? sample->frames : thread->braided;
     uint32_t depth = braid(&stacks->native, &engine.python, stacks->has_python ? &stacks->python : NULL, out,
-                           2 * STACK_WALK_MAX, flags);
+                           NATIVE_WALK_MAX + STACK_WALK_MAX, flags);
     uint32_t count = depth > engine.depth ? engine.depth : depth;
     uint32_t near = depth == count ? count : count - count / 2;
     if (!fits) {
@@ -398,6 +398,11 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
         thread->tries = 0;
         return;
     }
+    if (now < thread->rest_until) {
+        thread->tries = 0;
+        __atomic_fetch_add(&thread->owed, weight, __ATOMIC_RELAXED);
+        return;
+    }
 
     uint64_t stale = rerun == RERUN_NONE ? stale_for(thread, now) : 0;
     if (stale != 0 && put_off(thread, time, weight, stale)) {
@@ -416,6 +421,17 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     add(&thread->given, weight);
     copy_codes(thread);
     record(thread, &stacks, flags, time, weight);
+}
+
+/* The walk of a very deep stack can take longer than a period; with a tick after each the program would stand
+ * still. What comes while the thread rests is the next sample's weight. */
+static void rest(struct thread *thread, uint64_t begin)
+{
+    enum { DEEP = 1000, REST = 8, PART = 8 };
+    uint64_t now = os_now(), took = now - begin;
+    add(&thread->time, took);
+    if (thread->native_count + thread->python_count > DEEP && took > engine.period / PART)
+        thread->rest_until = now + REST * took;
 }
 
 void handler_on_signal(int signal, siginfo_t *info, void *context)
@@ -439,7 +455,7 @@ void handler_on_signal(int signal, siginfo_t *info, void *context)
         rerun_check(context);
     else
         tick(thread, info, context, purpose, begin);
-    add(&thread->time, os_now() - begin);
+    rest(thread, begin);
     __atomic_store_n(&thread->ticks, load(&thread->ticks) + 1, __ATOMIC_RELEASE);
     leave(thread);
 }

@@ -43,10 +43,10 @@ static size_t pages(size_t size)
 static struct thread *thread_map(uint32_t slot)
 {
     size_t head = pages(sizeof(struct thread));
-    size_t native = pages((STACK_WALK_MAX + 1) * sizeof(struct native_frame));
+    size_t native = pages((NATIVE_WALK_MAX + 1) * sizeof(struct native_frame));
     size_t python = pages(STACK_WALK_MAX * sizeof(struct py_frame));
     size_t segments = pages(STACK_WALK_MAX * sizeof(struct py_segment));
-    size_t braided = pages(2UL * STACK_WALK_MAX * sizeof(struct frame));
+    size_t braided = pages(((size_t)NATIVE_WALK_MAX + STACK_WALK_MAX) * sizeof(struct frame));
     uint32_t ring = ring_size();
     size_t total = head + native + python + segments + braided;
     unsigned char *memory = os_map(total);
@@ -83,7 +83,7 @@ static void thread_clear(struct thread *thread)
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
     thread->timer = thread->cpu = -1;
-    thread->aimed = 0;
+    thread->aimed = thread->rest_until = 0;
     thread->aimed_cpu = -1;
     thread->name[0] = 0;
     thread->guard.current = &engine.unmapped;

@@ -111,3 +111,28 @@ def test_pure_python(python, library, tmp_path):
             judge(python, done, shapes.Checker(PURE, ours=MODULES))
             odd = {f.function for s in done.samples for f in s.frames if f.file.startswith("/tmp/shape")}
             assert {name[:7] for name in odd} <= {"odd_new", "odd_\ufffd_h", "odd_\ufffd_n", "odd_lon"}
+
+
+# ---- depth ----
+
+
+def test_recursion_keeps_both_ends(python, library):
+    """20,000 calls deep: a walk takes longer than a period, and the program must get on all the same."""
+    program, calls = PROGRAMS / "shape_deep.py", 20000
+    truth = shapes.Truth(program)
+    truth.roots.add("down")  # of the part above the cut
+    for clock in clocks_of(list(harness.PYTHONS).index(python)):
+        done = harness.profile(
+            [harness.PYTHONS[python], program, 1, calls], rate=10000, clock=clock, depth=128, timeout=120
+        )
+        deep = [s for s in done.samples if "stack_cut" in s.flags and s.thread != done.main_thread]
+        print(f"{python} {clock}: {len(deep)} deep of {len(done.samples)}, flags {done.totals['flags']}")
+        assert len(deep) >= 5
+        for sample in deep:
+            cut = [frame.kind for frame in sample.frames].index("marker")
+            outer, inner = sample.frames[:cut], sample.frames[cut + 1 :]
+            assert not shapes.DEGRADED - {"stack_cut"} & sample.flags, sample.flags
+            assert any(shapes.short(frame.function) == "main" for frame in outer)
+            assert shapes.Checker(program, truth=truth).check(outer) is None
+            assert shapes.Checker(program, truth=truth).check(inner) is None
+        assert done.totals["lost"] == 0
