@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""CPython's own tests under the preloaded library, compared with their plain results, test by test.
+"""CPython's own tests under `plait run`, their child processes included, compared with their plain results, test
+by test.
 
     cpython_suite.py [--pythons EXE,...] [--clocks perf,poll] [--rates 1000,10000] [TEST ...]
 
@@ -43,19 +44,20 @@ TESTS = [
     "test_gc",
 ]
 SAMPLES_LEAST = 30
+# Without PYTHONPATH, which the tests would see.
+PLAIT = f"import sys; sys.path.insert(0, {str(harness.ROOT)!r}); from plait.cli import main; sys.exit(main())"
 SECONDS_MOST = 1800  # of one module; its own --timeout is per test case
 
 
-def outcomes(python, test, env, match=()):
+def outcomes(python, test, match=(), launcher=()):
     """{test case: outcome} of one module, from the run's JUnit file."""
     with tempfile.TemporaryDirectory(prefix="plait-suite-") as folder:
         report = os.path.join(folder, "report.xml")
-        command = [python, "-m", "test", "--junit-xml", report, "--timeout", "300", test]
+        command = [*launcher, python, "-m", "test", "--junit-xml", report, "--timeout", "300", test]
         for pattern in match:
             command += ["-m", pattern]
         run = subprocess.run(
             command,
-            env=env,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -87,8 +89,8 @@ def profiled(python, test, clock, rate, match=()):
     folder = harness.scratch()
     try:
         recording = os.path.join(folder, "r.plait")
-        env = harness.environment(recording, clock=clock, rate=rate)
-        found = outcomes(python, test, env, match)
+        options = ["run", "-q", "-o", recording, "--clock", clock, "-r", str(rate), "--"]
+        found = outcomes(python, test, match, [sys.executable, "-c", PLAIT, *options])
         samples, _, _ = harness.read(recording)
         seen = sum(any(frame.kind == "python" for frame in sample.frames) for sample in samples)
         if seen < SAMPLES_LEAST:
@@ -106,11 +108,11 @@ def has_test_package(python):
 def compare(python, test, ways, match=()):
     """(cases, flaky cases, {way: differences}) of one module; a way is (clock, rate). Where results differ, both
     runs are done once more: only what differs again, while the plain results agree, is a difference."""
-    plain, flaky, result = outcomes(python, test, dict(os.environ), match), set(), {}
+    plain, flaky, result = outcomes(python, test, match), set(), {}
     for clock, rate in ways:
         lines = differences(plain, profiled(python, test, clock, rate, match))
         if lines:
-            again = outcomes(python, test, dict(os.environ), match)
+            again = outcomes(python, test, match)
             flaky |= {name for name in set(plain) | set(again) if plain.get(name) != again.get(name)}
             second = differences(plain, profiled(python, test, clock, rate, match))
             judged = {name: outcome for name, outcome in plain.items() if name not in flaky}
