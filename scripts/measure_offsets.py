@@ -100,6 +100,7 @@ FIELDS = [
     ("code_name", [(8, 15, "AT(PyCodeObject, co_name)")]),
     ("code_qualname", [(11, 15, "AT(PyCodeObject, co_qualname)")]),
     ("code_lines", [(8, 9, "AT(PyCodeObject, co_lnotab)"), (10, 15, "AT(PyCodeObject, co_linetable)")]),
+    ("code_executors", [(13, 15, "AT(PyCodeObject, co_executors)")]),
     ("code_bytes", [(11, 15, "AT(PyCodeObject, co_code_adaptive)")]),
     ("code_version", [(12, 15, "AT(PyCodeObject, co_version)")]),
     ("code_units", [(11, 15, "AT(PyVarObject, ob_size)")]),

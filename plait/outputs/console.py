@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from typing import Any, Dict, List, Optional, TextIO, Tuple
+from typing import Any, Dict, List, Optional, Sequence, TextIO, Tuple
 
 from ..recording import MARKER, NATIVE, Recording
 from ..tree import Hot, Path, Tree
@@ -71,21 +71,25 @@ def verdict(recording: Recording, tree: Tree) -> List[str]:
         "clock %s" % fields.get("clock", "unknown"),
         "%d threads" % table.thread_count if table.thread_count != 1 else "1 thread",
         "%s lost" % _share(table.lost, table.lost + table.total_count),
-        "%s degraded" % _share(degraded(recording), table.total_count),
+        "%s degraded" % _share(flagged(recording, _DEGRADED), table.total_count),
     ]
+    jit = flagged(recording, ("jit",))
     unnamed = (
         []
         if not table.unnamed
         else ["%s samples in Python functions without a name" % _grouped(table.unnamed)]
     )
-    return [", ".join(words)] + unnamed + recording.notes()
+    approximate = []
+    if jit:
+        approximate = ["%s samples with approximate lines (JIT)" % _share(jit, table.total_count)]
+    return [", ".join(words)] + unnamed + approximate + recording.notes()
 
 
-def degraded(recording: Recording) -> int:
-    """Samples with less than the whole stack."""
+def flagged(recording: Recording, wanted: Sequence[str]) -> int:
+    """Samples of which one of these flags is true."""
     bits = 0
     names = _flag_bits(recording)
-    for name in _DEGRADED:
+    for name in wanted:
         bits |= names.get(name, 0)
     if not any(recording.table.flag_count):
         return 0

@@ -41,7 +41,8 @@ enum {
     X(7, RERUN, "rerun", "an interrupted wait was run again")                                                \
     X(8, LATE, "late", "stands for more than one period: ticks before it were merged into it")               \
     X(9, GUESSED, "guessed", "a native frame without unwind tables was stepped by its frame pointer")        \
-    X(10, WALK_LIMIT, "walk_limit", "the walk met its bound: the outer end is missing")
+    X(10, WALK_LIMIT, "walk_limit", "the walk met its bound: the outer end is missing")                      \
+    X(11, JIT, "jit", "the JIT has compiled parts of the innermost function: its line is approximate")
 
 enum sample_flag {
 #define X(bit, name, text, meaning) SAMPLE_##name = 1 << (bit),

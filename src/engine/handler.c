@@ -232,6 +232,7 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
 
     *flags |= native->end != UNWIND_COMPLETE ? SAMPLE_NATIVE_CUT : 0;
     *flags |= native->guessed ? SAMPLE_GUESSED : 0;
+    *flags |= python->jit ? SAMPLE_JIT : 0;
     *flags |= native->end == UNWIND_LIMIT || python->cut ? SAMPLE_WALK_LIMIT : 0;
     *flags |= status == PY_NONE ? SAMPLE_NO_PYTHON : 0;
     if (status == PY_TORN)

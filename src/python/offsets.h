@@ -18,7 +18,8 @@ enum {
  * 3.14, 3.15; the place in the _Py_DebugOffsets of 3.13, 3.14, 3.15 that holds it (0: it is not described
  * there). Offsets in bytes; "_size" rows are how many bytes of such an object the walk reads; "_bit(s)" rows
  * are masks of the word at text_state; frame_tags are the bits of the word at frame_code that are no address.
- * frame_copy and code_copies: the frame's copy of the bytecode, in a free-threaded build. */
+ * frame_copy and code_copies: the frame's copy of the bytecode, in a free-threaded build; code_executors:
+ * what the JIT has made of parts of the code, NULL before. */
 #define PY_FIELDS(X)                                                                                         \
     X(thread_frame, 1024, 8, 24, 24, 24, -1, -1, 72, 72, 72, 72, 72, 72, 184, 208, 208)                      \
     X(thread_base, 1024, 8, -1, -1, -1, -1, -1, -1, -1, 80, -1, -1, 80, 0, 0, 216)                           \
@@ -44,6 +45,7 @@ enum {
     X(code_units, 64, 8, -1, -1, -1, 16, 16, 16, 16, 16, 32, 32, 32, 0, 0, 0)                                \
     X(code_copies, 512, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, 224, 224, 0, 392, 456)                        \
     X(code_version, 256, 4, -1, -1, -1, -1, 92, 92, 92, 92, 108, 108, 108, 0, 0, 0)                          \
+    X(code_executors, 256, 8, -1, -1, -1, -1, -1, 152, 152, 152, 168, 168, 168, 0, 0, 0)                     \
     X(code_size, 512, 8, 176, 176, 176, 184, 192, 200, 208, 208, 216, 232, 232, 344, 384, 448)               \
     X(code_first_line, 256, 4, 40, 40, 40, 72, 68, 68, 68, 68, 84, 84, 84, 312, 352, 416)                    \
     X(code_file, 256, 8, 104, 104, 104, 112, 112, 112, 112, 112, 128, 128, 128, 280, 320, 384)               \

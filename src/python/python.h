@@ -99,6 +99,7 @@ struct py_stack {
     uint32_t frame_capacity, segment_capacity;
     uint32_t frame_count, segment_count;
     int cut;          /* 1: capacity met, the outer end is missing */
+    int jit;          /* 1: the JIT has compiled parts of the innermost frame's code, whose unit may lag */
     int minor;        /* version of the frames, for the braid */
     const char *torn; /* why, a static word, for PY_TORN */
 };

@@ -484,7 +484,7 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
 {
     const struct py_offsets *o = py->offsets;
     stack->frame_count = stack->segment_count = 0;
-    stack->cut = 0;
+    stack->cut = stack->jit = 0;
     stack->torn = NULL;
     stack->minor = py->minor;
     if (o == NULL)
@@ -496,9 +496,12 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
     struct walk walk = {.py = py, .o = o, .guard = guard, .stack = stack, .sp = sp};
     walk.code_type = py->symbols.code_type;
     walk.room = stack->frame_capacity;
-    if (o->frame_owner >= 0)
-        return walk_new(&walk, thread, pc, last_try);
-    return walk_old(&walk, thread, pc, last_try);
+    if (o->frame_owner < 0)
+        return walk_old(&walk, thread, pc, last_try);
+    enum py_status status = walk_new(&walk, thread, pc, last_try);
+    if (o->code_executors >= 0 && status == PY_OK && stack->frame_count > 0)
+        stack->jit = field(stack->frames[0].code, o->code_executors) != 0;
+    return status;
 }
 
 int py_in_eval(const struct py_runtime *py, uint64_t pc)

@@ -191,6 +191,18 @@ static void test_walk_15(void)
     check_torn("no entry object below the last frame");
 }
 
+/* Of a function that the JIT has compiled in part the line lags; that of a caller does not. */
+static void test_jit(void)
+{
+    make_chain_15(py_offsets_of(15));
+    put(world.codes[1], py.offsets->code_executors, 1);
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK(!stack.jit);
+    put(world.codes[0], py.offsets->code_executors, 1);
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK(stack.jit);
+}
+
 /* The state that is current comes before the thread's own; a detached thread has none. */
 static void test_current(void)
 {
@@ -591,11 +603,22 @@ static void test_keys(void)
 int main(int argc, char **argv)
 {
     static const struct check_case cases[] = {
-        {"walk_13", test_walk_13},   {"no_frames", test_no_frames}, {"torn_13", test_torn_13},
-        {"capacity", test_capacity}, {"walk_12", test_walk_12},     {"put_off_12", test_put_off_12},
-        {"walk_11", test_walk_11},   {"walk_10", test_walk_10},     {"passing_10", test_passing_10},
-        {"walk_15", test_walk_15},   {"current", test_current},     {"copies", test_copies},
-        {"walk_8", test_walk_8},     {"popped", test_popped},       {"copy", test_copy},
+        {"walk_13", test_walk_13},
+        {"no_frames", test_no_frames},
+        {"torn_13", test_torn_13},
+        {"capacity", test_capacity},
+        {"walk_12", test_walk_12},
+        {"put_off_12", test_put_off_12},
+        {"walk_11", test_walk_11},
+        {"walk_10", test_walk_10},
+        {"passing_10", test_passing_10},
+        {"walk_15", test_walk_15},
+        {"jit", test_jit},
+        {"current", test_current},
+        {"copies", test_copies},
+        {"walk_8", test_walk_8},
+        {"popped", test_popped},
+        {"copy", test_copy},
         {"keys", test_keys},
     };
     return check_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
