@@ -333,8 +333,9 @@ static struct native_stack walk(const struct cfi_row *rows, uint32_t count, stru
     struct stack_span span = {(uint64_t)stack_words, (uint64_t)(stack_words + 64), 0, 0};
     table = (struct cfi_table){.base = 0, .count = count, .rows = rows};
     code = (struct library){
-        .start = CODE, .end = CODE + 0x1000, .bias = CODE, .table = &table, .frame_pointers = 1};
-    bare = (struct library){.start = BARE, .end = BARE + 0x1000, .table = &empty_table, .frame_pointers = 1};
+        .start = CODE, .end = CODE + 0x1000, .bias = CODE, .table = &table, .frame_pointers = 1, .path = ""};
+    bare = (struct library){
+        .start = BARE, .end = BARE + 0x1000, .table = &empty_table, .frame_pointers = 1, .path = ""};
     snapshot.libs.generation++;
     snapshot.libs.count = 2;
     snapshot.library[0] = &code;
