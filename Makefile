@@ -2,6 +2,7 @@
 
 CC ?= cc
 BUILD := build
+comma := ,
 PYTHON ?= python3
 
 # -Wconversion: sizes and offsets are untrusted numbers here. -fno-stack-protector: the helper is a raw thread
@@ -56,7 +57,9 @@ $(BUILD)/libprofiler.a: $(OBJECTS)
 	$(Q)ar rcs $@ $^
 
 $(BUILD)/test_%: tests/c/test_%.c $(BUILD)/libprofiler.a tests/c/check.h
-	$(Q)$(CC) $(ALL_CFLAGS) -Itests/c -o $@ $< $(BUILD)/libprofiler.a -lm -lpthread -ldl
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/c $(TEST_LDFLAGS) -o $@ $< $(BUILD)/libprofiler.a -lm -lpthread -ldl
+$(BUILD)/test_shortage: TEST_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free os_map os_unmap)
+$(BUILD)/test_threads: TEST_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,os_map os_unmap)
 
 test-c: $(TESTS)
 	@set -e; for test in $(TESTS); do echo "== $$test"; $$test; done

@@ -398,11 +398,11 @@ int reader_run(struct profiler_recording *recording, const char *path, struct er
             break;
         offset = next;
     }
+    if (recording->no_memory)
+        return error_set(error, PROFILER_NO_MEMORY, 0, "no memory to read %s", path);
     if (offset == FORMAT_HEADER)
         return error_set(error, PROFILER_FORMAT, 0, "%s is a recording cut or damaged within its header",
                          path);
-    if (recording->no_memory)
-        return error_set(error, PROFILER_NO_MEMORY, 0, "no memory to read %s", path);
     size_t torn = recording->size - offset;
     recording->torn = recording->damage == NULL ? 0 : torn > UINT32_MAX ? UINT32_MAX : (uint32_t)torn;
     return 0;

@@ -52,10 +52,19 @@ size_t writer_waiting(const struct writer *writer)
     return waiting;
 }
 
+static void writer_left_out(struct writer *writer)
+{
+    if (writer->gap == WRITER_GAP_NONE)
+        writer->gap = WRITER_GAP;
+}
+
 unsigned char *writer_begin(struct writer *writer, enum format_chunk kind, size_t more)
 {
     struct buffer *chunk = &writer->chunk[kind];
-    return buffer_room(chunk, WRITER_ENTRY + more) ? chunk->bytes + chunk->used : NULL;
+    if (buffer_room(chunk, WRITER_ENTRY + more))
+        return chunk->bytes + chunk->used;
+    writer_left_out(writer);
+    return NULL;
 }
 
 void writer_end(struct writer *writer, enum format_chunk kind, const unsigned char *end)
@@ -83,6 +92,8 @@ uint32_t writer_string(struct writer *writer, const void *bytes, size_t size, ui
     uint64_t key[2] = {intern_hash(bytes, size, kind), intern_hash(bytes, size, ~(uint64_t)kind)};
     int fresh;
     uint32_t number = intern_add(&writer->strings, key, &fresh);
+    if (number == INTERN_NONE)
+        writer_left_out(writer);
     if (fresh) {
         *at++ = (unsigned char)kind;
         at = varint_put(at, size);
@@ -219,6 +230,8 @@ void writer_counter(struct writer *writer, const char *name, uint64_t value)
         writer_element(&writer->counters, writer_text(writer, name), sizeof *counter);
     if (counter != NULL)
         counter->value = value;
+    else
+        writer_left_out(writer);
 }
 
 /* Counters change with every flush: their values go out once in a while, and at the end. */
@@ -271,12 +284,25 @@ static uint64_t writer_since_start(const struct writer *writer, uint64_t now)
     return now > writer->start ? now - writer->start : 0;
 }
 
-/* The chunks that hold a time and one more number. */
-static void writer_put_times(struct writer *writer, enum format_chunk kind, uint64_t first, uint64_t second)
+/* The chunks that hold a time and one more number: 0, or -ENOMEM. */
+static int writer_put_times(struct writer *writer, enum format_chunk kind, uint64_t first, uint64_t second)
 {
     unsigned char *at = writer_begin(writer, kind, 0);
-    if (at != NULL)
-        writer_end(writer, kind, varint_put(varint_put(at, first), second));
+    if (at == NULL)
+        return -ENOMEM;
+    writer_end(writer, kind, varint_put(varint_put(at, first), second));
+    return 0;
+}
+
+/* Says that something is missing, once there is memory to say it. */
+static void writer_put_gap(struct writer *writer)
+{
+    size_t before = writer->chunk[CHUNK_FIELDS].used;
+    if (writer->gap != WRITER_GAP)
+        return;
+    writer_field(writer, "note", "memory ran out while this was recorded: some names or counts are missing");
+    if (writer->chunk[CHUNK_FIELDS].used != before)
+        writer->gap = WRITER_GAP_SAID;
 }
 
 int writer_open(struct writer *writer, const char *path, int overwrite, uint64_t start,
@@ -289,7 +315,7 @@ int writer_open(struct writer *writer, const char *path, int overwrite, uint64_t
     uint32_t version[2] = {FORMAT_VERSION, 0};
     int room = buffer_add(&writer->file.waiting, FORMAT_MAGIC, 8) &&
                buffer_add(&writer->file.waiting, version, sizeof version);
-    writer_put_times(writer, CHUNK_HEAD, start, os_wall() - (os_now() - start));
+    room = room && writer_put_times(writer, CHUNK_HEAD, start, os_wall() - (os_now() - start)) == 0;
     for (; fields != NULL && fields[0] != NULL && fields[1] != NULL; fields += 2)
         writer_field(writer, fields[0], fields[1]);
     int sys = room ? writer_flush(writer, start) : -ENOMEM;
@@ -326,6 +352,7 @@ static void writer_put_sync(struct writer *writer, uint64_t time)
 int writer_flush(struct writer *writer, uint64_t now)
 {
     uint64_t time = writer_since_start(writer, now);
+    writer_put_gap(writer);
     if (time - writer->last_counters >= WRITER_REST) {
         writer_put_counters(writer);
         writer->last_counters = time;
@@ -341,8 +368,10 @@ int writer_flush(struct writer *writer, uint64_t now)
 int writer_close(struct writer *writer, uint64_t now, struct error *error)
 {
     writer_put_counters(writer);
+    writer_put_gap(writer);
     int sys = writer_seal_all(writer);
-    writer_put_times(writer, CHUNK_DONE, writer_since_start(writer, now), writer->totals.samples);
+    if (sys == 0)
+        sys = writer_put_times(writer, CHUNK_DONE, writer_since_start(writer, now), writer->totals.samples);
     sys = sys != 0 ? sys : writer_seal_all(writer);
     int written = outfile_write(&writer->file);
     sys = sys != 0 ? sys : written;

@@ -17,6 +17,9 @@ enum {
     WRITER_THREADS_MAX = 1 << 22,
 };
 
+/* Whether something was left out for want of memory, and whether the recording says so. */
+enum writer_gap { WRITER_GAP_NONE, WRITER_GAP, WRITER_GAP_SAID };
+
 struct writer_code_state {
     uint32_t unnamed_samples; /* that wait for this code's name */
     uint32_t state;
@@ -53,6 +56,7 @@ struct writer {
     uint64_t start, last_sync, last_counters;
     uint64_t synced; /* time units up to which the recording says it is complete */
     uint32_t last_thread;
+    enum writer_gap gap;
     struct writer_totals totals;
 };
 
