@@ -43,8 +43,8 @@ struct thread {
     uint32_t state;  /* enum thread_state, atomic */
     uint32_t slot;   /* index in engine.threads */
     uint32_t number; /* in the recording */
-    int tid;
-    int task; /* its number in a foreign /proc, 0 = none known */
+    int tid;         /* atomic, for those who search */
+    int task;        /* its number in a foreign /proc, 0 = none known */
 
     /* handler */
     uint64_t pointer;                /* its thread pointer; 0 until first met; atomic */

@@ -72,7 +72,7 @@ static struct thread *thread_map(uint32_t slot)
 static void thread_clear(struct thread *thread)
 {
     ring_init(&thread->ring, thread->ring.bytes, thread->ring.size);
-    thread->tid = 0;
+    __atomic_store_n(&thread->tid, 0, __ATOMIC_RELAXED);
     thread->tries = 0;
     thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
@@ -101,7 +101,7 @@ static void thread_clear(struct thread *thread)
 
 void threads_live(struct thread *thread, int tid)
 {
-    thread->tid = tid;
+    __atomic_store_n(&thread->tid, tid, __ATOMIC_RELAXED);
     thread->number = __atomic_fetch_add(&engine.thread_numbers, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&thread->state, THREAD_LIVE, __ATOMIC_SEQ_CST);
 }
@@ -143,8 +143,9 @@ struct thread *threads_claim(void)
         while (limit <= slot && !__atomic_compare_exchange_n(&engine.thread_limit, &limit, slot + 1, 0,
                                                              __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             ;
-        thread_clear(engine.threads[slot]);
-        return engine.threads[slot];
+        struct thread *thread = __atomic_load_n(&engine.threads[slot], __ATOMIC_ACQUIRE);
+        thread_clear(thread);
+        return thread;
     }
     return NULL;
 }
@@ -224,7 +225,7 @@ struct thread *threads_of_tid(int tid, const struct thread *but)
     uint32_t limit = __atomic_load_n(&engine.thread_limit, __ATOMIC_SEQ_CST);
     for (uint32_t slot = 0; slot < limit; slot++) {
         struct thread *thread = threads_at(slot);
-        if (thread != NULL && thread != but && thread->tid == tid)
+        if (thread != NULL && thread != but && __atomic_load_n(&thread->tid, __ATOMIC_RELAXED) == tid)
             return thread;
     }
     return NULL;
@@ -236,8 +237,10 @@ void threads_begin(struct thread *thread, int tid)
 {
     struct thread *other;
     threads_live(thread, tid);
-    while ((other = threads_of_tid(tid, thread)) != NULL)
-        __atomic_store_n(&other->state, THREAD_GONE, __ATOMIC_SEQ_CST);
+    while ((other = threads_of_tid(tid, thread)) != NULL) {
+        uint32_t live = THREAD_LIVE;
+        __atomic_compare_exchange_n(&other->state, &live, THREAD_GONE, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    }
 }
 
 /* `task`: its number in /proc where that is another one, else 0. */

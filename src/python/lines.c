@@ -143,7 +143,7 @@ static int position_of_locations(struct table table, int64_t line, int64_t unit,
 int py_position(int minor, const unsigned char *table, uint32_t size, int32_t first_line, int32_t unit,
                 struct py_position *position)
 {
-    struct table bytes = {table, table + size};
+    struct table bytes = {table, size > 0 ? table + size : table};
     struct py_position found = {.column = NO_COLUMN, .end_column = NO_COLUMN};
     int line;
     if (unit < 0)

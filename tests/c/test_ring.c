@@ -4,6 +4,7 @@
 #include "check.h"
 #include "core/ring.h"
 #include <pthread.h>
+#include <sched.h>
 
 enum { RECORDS = 100000, LARGEST = 900 };
 
@@ -56,6 +57,7 @@ static void *produce(void *argument)
         struct numbered *to = ring_reserve(&shared, record_size(number) + (uint32_t)(number % 40));
         if (to == NULL) {
             refused++;
+            sched_yield();
             continue;
         }
         write_record(to, number);
@@ -82,8 +84,10 @@ static void two_threads(void)
     uint64_t wrong = 0;
     for (uint64_t number = 0; number < RECORDS;) {
         const struct record *record = ring_peek(&shared);
-        if (record == NULL)
+        if (record == NULL) {
+            sched_yield();
             continue;
+        }
         wrong += !record_is(record, number);
         ring_drop(&shared, record);
         number++;
