@@ -44,6 +44,11 @@ $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) i
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
 	    -ldw -ldl -lpthread
 
+# Small before fast: what runs once, or in reports.
+SMALL := $(addprefix record/,aggregate elfsyms folded json output plumbing reader recording select summary text visible) \
+         $(addprefix engine/,api got guest mask preload profiles user)
+$(SMALL:%=$(BUILD)/obj/%.o): ALL_CFLAGS += -Os
+
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

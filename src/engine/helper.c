@@ -8,6 +8,7 @@
 
 #include "../native/libs.h"
 #include "../os/os.h"
+#include "user.h"
 #include "follow.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -236,6 +237,7 @@ static void drain(uint64_t now)
     if (now >= counters || asked != engine.drain_done) {
         counters = now + SECOND_NS;
         check_signal();
+        user_follow(engine.writer);
         write_counters();
     }
     writer_flush(engine.writer, now);
@@ -406,6 +408,7 @@ static void end(void)
     write_counters();
     engine.helper_time_before = engine.helper_time;
     if (detach) {
+        user_follow(engine.writer);
         writer_detach(engine.writer);
         return;
     }

@@ -184,8 +184,8 @@ static int fall_back(int refused)
     if (engine.clock == &clock_poll || clock_poll.probe(&note) != 0)
         return 0;
     roster_detach_all(1);
-    error_set(&note, PROFILER_SYSTEM, -refused,
-              "clock %s has no room for another thread, so clock poll went on", name);
+    error_set(&note, PROFILER_SYSTEM, -refused, "clock %s can't have another thread, so clock poll went on",
+              name);
     writer_field(engine.writer, "note", note.text);
     __atomic_store_n(&engine.clock, &clock_poll, __ATOMIC_RELEASE);
     roster.again = 1;

@@ -11,6 +11,7 @@
 #include "writer_state.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 struct writer *writer_new(void)
 {
@@ -329,6 +330,12 @@ void writer_detach(struct writer *writer)
 {
     outfile_write(&writer->file);
     outfile_close(&writer->file);
+}
+
+void writer_give(struct writer *writer, uint32_t user, uint32_t group)
+{
+    if (writer->file.fd >= 0)
+        os_call3(SYS_fchown, writer->file.fd, user, group);
 }
 
 int writer_attach(struct writer *writer, struct error *error)

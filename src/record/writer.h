@@ -30,6 +30,8 @@ int writer_open(struct writer *writer, const char *path, int overwrite, uint64_t
  * opens the same file again for appending (O_APPEND, never created). */
 void writer_detach(struct writer *writer);
 int writer_attach(struct writer *writer, struct error *error);
+/* The file's new owner; no matter where the system refuses. */
+void writer_give(struct writer *writer, uint32_t user, uint32_t group);
 
 /* A header-like field that became known later (same key: the later one holds). */
 void writer_field(struct writer *writer, const char *key, const char *value);

@@ -67,12 +67,27 @@ def files_limit():
     burn(80)
 
 
+def users_of_threads():
+    users = set()
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/status") as status:
+            users |= {line for line in status if line.startswith(("Uid:", "Gid:", "Groups:"))}
+    return users
+
+
 def set_user():
+    """No thread of the process may keep the old user's rights; then a fork."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-    burn(100)
+        libc.prctl(4, 1, 0, 0, 0)
+    for _ in range(200):
+        burn(20)
+        if len(users_of_threads()) == 3:
+            break
+    assert len(users_of_threads()) == 3, users_of_threads()
+    assert libc.prctl(3, 0, 0, 0, 0) == 1, "dumpable"
     in_a_thread(burn, 100)
     if os.fork() == 0:
         os._exit(0)

@@ -4,6 +4,7 @@ Each case of harm_cases.txt runs plain and profiled; whatever differs is an erro
 
 import functools
 import os
+import shutil
 import sys
 
 import harness
@@ -130,3 +131,14 @@ def test_a_filter_that_comes_later(library):
     done = harness.profile([*argv, PROGRAMS / "harm_cpu.py", "plain"], clock=clock)
     assert account(done)[2] < 20
     assert clock == "poll" or any("clock poll went on" in note for note in done.fields["note"])
+
+
+def test_program_that_gives_up_its_user(library, harm_clock):
+    folder = harness.scratch(nobody=True)
+    try:
+        done = harness.profile(
+            [sys.executable, PROGRAMS / "harm_cpu.py", "set_user"], clock=harm_clock, keep=folder
+        )
+        assert account(done)[2] < 20 and done.totals["clean"]
+    finally:
+        shutil.rmtree(folder)

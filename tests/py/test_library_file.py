@@ -43,7 +43,7 @@ OUTSIDE = {
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
-    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|follow)(_\w+)?$"
+    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
 )
 
 INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd"
