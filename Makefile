@@ -96,6 +96,10 @@ bench: venv all
 corpus: venv
 	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only fuzz --fuzz-seconds 300 --keep-corpus
 
+# The tests of each interpreter on builds that nobody ships; building them takes a while, once.
+matrix-full: venv all
+	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only special
+
 soak: venv all
 	@$(VENV_PYTHON) tests/run.py --build $(BUILD) --only fuzz --fuzz-seconds 300
 	@set -e; for script in tests/soak/*.py; do echo "== $$script"; $(VENV_PYTHON) $$script; done
@@ -103,5 +107,5 @@ soak: venv all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all symbols test-c system venv demo test lint bench corpus soak clean
+.PHONY: all symbols test-c system venv demo test lint bench matrix-full corpus soak clean
 -include $(OBJECTS:.o=.d)

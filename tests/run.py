@@ -62,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build")
     parser.add_argument("--cc", default="cc")
-    parser.add_argument("--only", choices=("c", "fuzz", "style", "py", "sid"))
+    parser.add_argument("--only", choices=("c", "fuzz", "style", "py", "sid", "special"))
     parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS)
     parser.add_argument(
         "--keep-corpus", action="store_true", help="what fuzzing found stays in tests/fuzz/corpus"
@@ -86,6 +86,8 @@ def main() -> int:
     def sid_lane() -> None:
         if asked("py") or asked("sid"):
             sid.tests(tally, chosen.build, PYTEST)
+        if chosen.only == "special":
+            sid.special_tests(tally, chosen.build, PYTEST)
 
     # Side by side: two cores halve the wait, and no test depends on how fast it runs.
     lanes = [threading.Thread(target=lane) for lane in (python_lane, sid_lane)]

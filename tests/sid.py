@@ -4,6 +4,7 @@ runs in it, by its own Python with .venv's pytest, the tests that have one resul
 test_engine that wait, since its libc makes such calls in another way than older ones."""
 
 import os
+import subprocess
 import sys
 import time
 from typing import List
@@ -36,16 +37,29 @@ def tests(tally: Tally, build: str, pytest: List[str]) -> None:
     if reason:
         tally.skip("the interpreters of Debian sid", reason)
         return
+    matrix_tests(tally, build, pytest, PYTHONS)
+    waits = ["%s_poll" % name for name in WAITS]
+    run(tally, "waits in Debian sid", ["scripts/in_sid.sh", os.path.join(build, "test_engine"), *waits], counts=True)
+
+
+def special_tests(tally: Tally, build: str, pytest: List[str]) -> None:
+    """Builds that nobody uses by chance: Debian's debug builds, and those that scripts/make_builds.sh makes."""
+    done = subprocess.run(["scripts/make_builds.sh"], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        tally.skip("special builds", "scripts/make_builds.sh said why")
+        return
+    matrix_tests(tally, build, pytest, [path + "d" for path in PYTHONS] + done.stdout.split())
+
+
+def matrix_tests(tally: Tally, build: str, pytest: List[str], pythons: List[str]) -> None:
     packages = [path for path in sys.path if path.endswith("site-packages")]
     settings = {
         "PYTHONPATH": ":".join([*packages, "."]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PLAIT_PYTHONS": ":".join(PYTHONS),
+        "PLAIT_PYTHONS": ":".join(pythons),
         "PLAIT_HELPERS": os.path.join(build, "programs-sid"),  # helper programs are built by its own compiler
     }
     words = ["%s=%s" % item for item in settings.items()]
     command = ["scripts/in_sid.sh", "/usr/bin/env", *words, RUNNER, "-m", "pytest", *pytest]
     command += ["-p", "no:cacheprovider", "-m", "matrix", "tests/py"]
     run(tally, "pytest in Debian sid", command, counts=True)
-    waits = ["%s_poll" % name for name in WAITS]
-    run(tally, "waits in Debian sid", ["scripts/in_sid.sh", os.path.join(build, "test_engine"), *waits], counts=True)

@@ -32,17 +32,18 @@ Result = namedtuple("Result", "status stdout stderr")
 
 
 def _about(path):
-    """(version, folder of its installation), or None: not an interpreter of a release. A virtual environment
-    has the folder of the interpreter that it was made from."""
-    code = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_exec_prefix)"
+    """(version, folder of its installation, what is special in its build), or None: not an interpreter of a
+    release. A virtual environment has the folder of the interpreter that it was made from."""
+    code = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.base_exec_prefix, sep='\\n'); "
+    code += "print(*['debug'] * hasattr(sys, 'gettotalrefcount'), *['free-threaded'] * ('t' in sys.abiflags))"
     try:
         run = subprocess.run(
             [path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
         )
     except OSError:
         return None
-    words = run.stdout.decode().split(None, 1)
-    return (words[0], words[1].strip()) if run.returncode == 0 and len(words) == 2 else None
+    lines = run.stdout.decode().splitlines()
+    return (lines[0], lines[1], lines[2]) if run.returncode == 0 and len(lines) == 3 else None
 
 
 def _served():
@@ -79,9 +80,10 @@ def _find_pythons():
         if about is None or about in seen:
             continue
         seen.add(about)
-        version, folder = about
+        version, folder, special = about
         name = version if version not in builds else f"{version}-{len(builds)}"
-        builds[name] = "pyenv" if folder.startswith(pyenv) else _system() if folder == "/usr" else folder
+        whose = "pyenv" if folder.startswith(pyenv) else _system() if folder == "/usr" else folder
+        builds[name] = f"{whose} {special}".strip()
         if low <= int(version.split(".")[1]) <= high:
             found[name] = path
         elif int(version.split(".")[1]) > high:

@@ -55,6 +55,8 @@ def test_table_is_what_the_headers_say(name):
     folder = _measurer().include_folder(PYTHONS[name])
     if folder is None:
         pytest.skip(f"{name} has no internal headers installed")
+    if not (Path(folder) / "pyconfig.h").exists():
+        pytest.skip(f"{name} runs where it was built: its headers are not in one folder")
     _check(folder, minor(name))
 
 
