@@ -138,11 +138,11 @@ static unsigned purpose_of(const siginfo_t *info, struct thread **thread)
 
 /* ---- where the stack may be read ---- */
 
-static void span_of(const struct regs *regs, uint64_t pointer, const ucontext_t *context,
-                    struct stack_span *span)
+static void span_of(const struct thread *thread, const struct regs *regs, uint64_t pointer,
+                    const ucontext_t *context, struct stack_span *span)
 {
     /* A thread's descriptor lies just above its stack; the main thread's lies far below, among the mappings.
-     */
+     * On an alternate stack, which may lie anywhere, the stack pointer does not tell the two apart. */
     uint64_t high = regs->sp < pointer ? pointer : engine.main_stack_end;
     int inside = regs->sp < high && high - regs->sp < STACK_SPAN_MAX;
     span->low = regs->sp;
@@ -152,6 +152,7 @@ static void span_of(const struct regs *regs, uint64_t pointer, const ucontext_t 
         return;
     uint64_t alternate = (uint64_t)(uintptr_t)context->uc_stack.ss_sp;
     if (regs->sp >= alternate && regs->sp < alternate + context->uc_stack.ss_size) {
+        high = thread->tid == engine.pid ? engine.main_stack_end : pointer;
         span->alt_low = alternate;
         span->alt_high = alternate + context->uc_stack.ss_size;
         span->low = high > STACK_SPAN_MAX ? high - STACK_SPAN_MAX : 0;
@@ -223,7 +224,7 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     thread->python_count = status == PY_OK ? python->frame_count : 0;
 
     struct stack_span span;
-    span_of(regs, pointer, context, &span);
+    span_of(thread, regs, pointer, context, &span);
     *native = (struct native_stack){.frames = thread->native, .capacity = NATIVE_WALK_MAX};
     unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, native);
     thread->native_count = native->count;

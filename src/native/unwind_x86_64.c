@@ -49,12 +49,12 @@ static inline uint64_t value_of(const struct regs *regs, unsigned reg)
     return reg == RULE_REG_SP ? regs->sp : reg == RULE_REG_FP ? regs->fp : regs->r[reg];
 }
 
-/* The end of the stack that sp lies on, or 0. */
+/* The end of the stack that sp lies on, or 0. An alternate stack may be a part of the other one. */
 static inline uint64_t stack_end(const struct stack_span *span, uint64_t sp)
 {
-    if (sp >= span->low && sp < span->high)
-        return span->high;
-    return sp >= span->alt_low && sp < span->alt_high ? span->alt_high : 0;
+    if (sp >= span->alt_low && sp < span->alt_high)
+        return span->alt_high;
+    return sp >= span->low && sp < span->high ? span->high : 0;
 }
 
 /* Whether a word may be read at `address` for a frame with this sp. */
