@@ -12,6 +12,7 @@
 #include "engine.h"
 
 #include "../braid.h"
+#include "../greenlet.h"
 #include "../os/os.h"
 #include "rerun.h"
 #include "wrap.h"
@@ -226,7 +227,10 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     struct stack_span span;
     span_of(thread, regs, pointer, context, &span);
     *native = (struct native_stack){.frames = thread->native, .capacity = NATIVE_WALK_MAX};
-    unwind_stack(libs_current(engine.libs), &thread->cache, regs, &span, native);
+    const struct libs *libs = libs_current(engine.libs);
+    unwind_stack(libs, &thread->cache, regs, &span, native);
+    int switching = greenlet_trim(libs, &engine.python, python, native) == GREENLET_SWITCHING;
+    stacks->has_python &= !switching;
     thread->native_count = native->count;
     if (native->missed != 0)
         miss(thread, native->missed);
@@ -236,8 +240,8 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     *flags |= python->jit ? SAMPLE_JIT : 0;
     *flags |= native->end == UNWIND_LIMIT || python->cut ? SAMPLE_WALK_LIMIT : 0;
     *flags |= status == PY_NONE ? SAMPLE_NO_PYTHON : 0;
-    if (status == PY_TORN)
-        *flags |= last_try ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
+    if (status == PY_TORN || (status == PY_OK && switching))
+        *flags |= last_try || switching ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
     return 0;
 }
 

@@ -211,6 +211,17 @@ static int open_elf(const struct known *known, struct elf *elf)
     return result;
 }
 
+/* .../greenlet/_greenlet.cpython-312-x86_64-linux-gnu.so, and greenlet.cpython-... of old ones */
+static uint32_t is_greenlet(const char *path)
+{
+    const char *name = path;
+    for (const char *at = path; *at != 0; at++)
+        if (*at == '/')
+            name = at + 1;
+    name += *name == '_';
+    return memcmp(name, "greenlet.", strlen(name) < 9 ? strlen(name) : 9) == 0 && strlen(name) > 9;
+}
+
 static struct known *add_known(struct libs_state *state, const struct map_line *line, uint64_t image)
 {
     struct known *known = arena_take(&state->arena, sizeof *known);
@@ -235,6 +246,7 @@ static struct known *add_known(struct libs_state *state, const struct map_line *
                                 .end = line->end,
                                 .id = state->known_count,
                                 .frame_pointers = 1,
+                                .switches = is_greenlet(path),
                                 .path = path,
                                 .device = line->device,
                                 .inode = line->inode};
@@ -311,6 +323,7 @@ static int publish(struct libs_state *state, const struct maps *maps, uint32_t c
         return -ENOMEM;
     libs->generation = old->generation + 1;
     __atomic_store_n(&libs->count, 0, __ATOMIC_RELAXED);
+    libs->switches = 0;
     while (libs->count < count && next_code(&scan, &line, &image)) {
         struct library *library = libs_find(old, line.start);
         struct known *known = (struct known *)(void *)library;
@@ -320,6 +333,7 @@ static int publish(struct libs_state *state, const struct maps *maps, uint32_t c
             known = add_known(state, &line, image);
         if (known == NULL)
             return -ENOMEM;
+        libs->switches |= known->library.switches;
         libs->library[libs->count++] = &known->library;
     }
     if (state->in_use != NULL)

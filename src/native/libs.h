@@ -25,6 +25,7 @@ struct library {
     uint32_t id;                   /* index in order of first sight, the same in every snapshot */
     uint32_t
         frame_pointers; /* 1: code without a rule here (JIT, anonymous) may be stepped by frame pointer */
+    uint32_t switches;  /* 1: it is the module that switches stacks below a thread's feet (greenlet.h) */
     uint32_t build_id_size;
     unsigned char build_id[32];
     const char *path; /* as in maps; "[vdso]", "" for anonymous code */
@@ -34,6 +35,7 @@ struct library {
 struct libs {
     uint64_t generation;     /* grows with each snapshot */
     sight_find *first_sight; /* for code that has no library or no table here; may be NULL */
+    uint32_t switches;       /* 1: one of them does */
     uint32_t count;
     struct library *library[]; /* sorted by start, not overlapping */
 };

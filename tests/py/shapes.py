@@ -62,6 +62,7 @@ class Checker:
     def __init__(self, path, ours=(), truth=None):
         self.truth = truth or Truth(path)
         self.names = {os.path.basename(str(path)), *ours}
+        self.native_only = lambda sample: False  # which samples may have no Python
         self.counts, self.reasons, self.met = Counter(), Counter(), Counter()
         self.cuts, self.examples = Counter(), []
 
@@ -91,12 +92,13 @@ class Checker:
         return None if above is not None else "no Python frame of ours"
 
     def check_recording(self, samples, main_thread, need_all=True):
-        """`need_all`: between the main thread's first and last frame of `main` nothing may lack Python."""
+        """`need_all`: between the main thread's first and last frame of `main` nothing may lack Python. Without,
+        only stacks with frames of ours are judged, from the first to the last of these."""
         samples = sorted(samples, key=lambda sample: sample.time)
         inside = [
             s.time
             for s in samples
-            if s.thread == main_thread and any(self.is_ours(f) and short(f.function) == "main" for f in s.frames)
+            if s.thread == main_thread and any(self.is_ours(f) and self.is_begin(f, need_all) for f in s.frames)
         ]
         first, last = (inside[0], inside[-1]) if inside else (0, 0)
         for sample in samples:
@@ -112,12 +114,20 @@ class Checker:
             if "no_python" in sample.flags and sample.thread != main_thread:
                 self.counts["thread without Python"] += 1
                 continue
+            if self.native_only(sample) and not any(frame.kind == "python" for frame in sample.frames):
+                self.counts["native only"] += 1
+                continue
             self.counts["checked"] += 1
             reason = self.check(sample.frames)
             if reason and (need_all or any(self.is_ours(f) for f in sample.frames)):
                 self.reasons[reason] += 1
                 if len(self.examples) < 400 and self.reasons[reason] <= 2:
                     self.examples.append((reason, sample))
+
+    @staticmethod
+    def is_begin(frame, need_all):
+        name = short(frame.function)
+        return name == "main" if need_all else not name.startswith("<")
 
     def count_cut(self, sample):
         if "native_cut" not in sample.flags:

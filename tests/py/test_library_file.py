@@ -19,6 +19,7 @@ HANDLER_OBJECTS = [
     "native/cfi*.o",
     "python/*.o",
     "braid.o",
+    "greenlet.o",
     "core/*.o",
 ]
 # Objects whose code runs in the raw helper thread, which has no libc state.
@@ -42,7 +43,7 @@ OUTSIDE = {
     "engine/wrap.o": {"dlsym"},
 }
 OURS = re.compile(
-    r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|writer"
+    r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|greenlet|writer"
     r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
 )
 

@@ -29,7 +29,7 @@ def clocks_of(number):
     return usable if ALL else [usable[number % len(usable)]]
 
 
-def judge(python, done, checker, least=150, native=0.995, **options):
+def judge(python, done, checker, least=150, native=0.995, torn=0.001, **options):
     checker.check_recording(done.samples, done.main_thread, **options)
     print(checker.report())
     checker.show()
@@ -38,8 +38,8 @@ def judge(python, done, checker, least=150, native=0.995, **options):
     assert counts["checked"] >= least
     assert done.totals["lost"] == 0
     assert counts["native_cut"] <= (1 - native) * total, checker.report()
-    torn = counts["in_transit"] + counts["python_torn"]
-    assert torn <= max(TORN_SHARE.get(harness.minor(python), 0) * total, 0.001 * total), checker.report()
+    share = max(TORN_SHARE.get(harness.minor(python), 0), torn)
+    assert counts["in_transit"] + counts["python_torn"] <= share * total, checker.report()
     assert counts["python_only"] + counts["walk_limit"] + counts["stack_cut"] == 0, checker.report()
     assert done.totals["unnamed"] == 0
 
