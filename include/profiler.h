@@ -145,6 +145,12 @@ PROFILER_API struct profiler_recording *profiler_recording_open(const char *path
 /* The same, where two places of Python in one line are told apart by their columns, and say them. */
 PROFILER_API struct profiler_recording *
 profiler_recording_open_columns(const char *path, struct profiler_symbolizer *symbolizer);
+/* The recordings of a process tree as one, which no longer needs them; the first one's fields hold. NULL
+ * without memory. */
+PROFILER_API struct profiler_recording *profiler_recording_merge(struct profiler_recording *const *parts,
+                                                                 uint32_t count);
+/* Adds a remark of the caller's to the fields. */
+PROFILER_API int profiler_recording_note(struct profiler_recording *recording, const char *text);
 PROFILER_API void profiler_recording_close(struct profiler_recording *recording);
 
 /* A distinct place in the program: what one frame of a report shows. */
@@ -179,6 +185,22 @@ struct profiler_sample {
 struct profiler_thread {
     uint32_t tid, name; /* string number */
     uint64_t count, weight;
+    uint32_t process, zero; /* index in the table's processes */
+};
+enum profiler_end {
+    PROFILER_ENDLESS = 0,  /* killed, or still running */
+    PROFILER_ENDED = 1,    /* it stopped */
+    PROFILER_REPLACED = 2, /* it executed another program in its place */
+};
+/* A program that ran in a process. One that executes another in its own place is followed by a row of the
+ * same pid. */
+struct profiler_process {
+    uint32_t pid, parent;           /* parent 0: not known */
+    uint32_t name, command, python; /* string numbers: program, its arguments, version of Python or "" */
+    uint32_t ended;                 /* enum profiler_end */
+    uint64_t start, end;            /* ns since the report's start */
+    uint64_t count, weight;         /* of the selected samples */
+    uint64_t lost_weight;           /* ns of CPU time that no sample stands for */
 };
 /* All of it as arrays: pointer, count. `strings[i]` are UTF-8, NUL-terminated. */
 struct profiler_table {
@@ -195,6 +217,8 @@ struct profiler_table {
     uint64_t lost, lost_weight;         /* ticks without a sample */
     uint64_t unnamed;                   /* samples with an unnamed code object */
     uint32_t has_instructions, clean;   /* clean: 1 = it ends with a stop */
+    const struct profiler_process *processes;
+    uint64_t process_count;
 };
 PROFILER_API int profiler_recording_table(struct profiler_recording *recording, struct profiler_table *table);
 PROFILER_API const char *profiler_flag_name(unsigned bit);

@@ -127,7 +127,30 @@ class Sample(Structure):
 
 
 class Thread(Structure):
-    _fields_ = [("tid", c_uint32), ("name", c_uint32), ("count", c_uint64), ("weight", c_uint64)]
+    _fields_ = [
+        ("tid", c_uint32),
+        ("name", c_uint32),
+        ("count", c_uint64),
+        ("weight", c_uint64),
+        ("process", c_uint32),
+        ("zero", c_uint32),
+    ]
+
+
+class Process(Structure):
+    _fields_ = [
+        ("pid", c_uint32),
+        ("parent", c_uint32),
+        ("name", c_uint32),
+        ("command", c_uint32),
+        ("python", c_uint32),
+        ("ended", c_uint32),
+        ("start", c_uint64),
+        ("end", c_uint64),
+        ("count", c_uint64),
+        ("weight", c_uint64),
+        ("lost_weight", c_uint64),
+    ]
 
 
 class Table(Structure):
@@ -152,6 +175,8 @@ class Table(Structure):
         ("unnamed", c_uint64),
         ("has_instructions", c_uint32),
         ("clean", c_uint32),
+        ("processes", c_void_p),
+        ("process_count", c_uint64),
     ]
 
 
@@ -175,6 +200,8 @@ _PROTOTYPES: Tuple[Tuple[str, Any, Tuple[Any, ...]], ...] = (
     ("symbolizer_elf", c_void_p, ()),
     ("recording_open", c_void_p, (c_char_p, c_void_p)),
     ("recording_open_columns", c_void_p, (c_char_p, c_void_p)),
+    ("recording_merge", c_void_p, (POINTER(c_void_p), c_uint32)),
+    ("recording_note", c_int, (c_void_p, c_char_p)),
     ("recording_close", None, (c_void_p,)),
     ("recording_table", c_int, (c_void_p, POINTER(Table))),
     ("flag_name", c_char_p, (c_uint,)),

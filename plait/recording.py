@@ -11,7 +11,7 @@ import os
 from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type
 
-from . import _library
+from . import _library, processes
 
 PYTHON, NATIVE, MARKER = 1, 0, 2
 _TABLES: Dict[str, Tuple[Any, str]] = {
@@ -19,6 +19,7 @@ _TABLES: Dict[str, Tuple[Any, str]] = {
     "nodes": (_library.Node, "node_count"),
     "samples": (_library.Sample, "sample_count"),
     "threads": (_library.Thread, "thread_count"),
+    "processes": (_library.Process, "process_count"),
 }
 _FORMATS: Dict[Any, Any] = {ctypes.c_uint32: "I", ctypes.c_uint64: "Q", ctypes.c_int64: "q"}
 
@@ -53,22 +54,73 @@ def _text(value: Optional[bytes]) -> str:
 
 
 class Recording:
-    """An opened .plait file. One thread at a time. `columns`: Python's places in one line are told apart."""
+    """An opened .plait file. One thread at a time. `columns`: Python's places in one line are told apart.
 
-    def __init__(self, path: Any, names: bool = True, columns: bool = False) -> None:
+    `children`: with the recordings of the processes that it started, as one (processes.py says which files
+    those are; `path` may be their folder); `pid`: of these only the programs that ran in that process.
+    """
+
+    def __init__(
+        self, path: Any, names: bool = True, columns: bool = False, children: bool = False, pid: int = 0
+    ) -> None:
         self._library = _library.load()
+        self._handle: Optional[int] = None
         self.path = path
         self.symbols_note = ""
-        resolver = None
+        self._resolver: Any = None
+        self._open = self._library.recording_open_columns if columns else self._library.recording_open
         if names:
-            resolver, self.symbols_note = symbolizer(self._library)
-        opened = self._library.recording_open_columns if columns else self._library.recording_open
-        self._handle: Optional[int] = opened(_library.text(path), resolver)
-        if not self._handle:
-            raise self._library.fail(7)
+            self._resolver, self.symbols_note = symbolizer(self._library)
+        self._handle = self._open_tree(path, pid) if children else self._open_file(path)
         self._strings: Any = None
         self.table = _library.Table()
         self._read_table()
+
+    def _open_file(self, path: Any) -> int:
+        handle = self._open(_library.text(path), self._resolver)
+        if not handle:
+            raise self._library.fail(7)
+        return int(handle)
+
+    def _open_tree(self, path: Any, pid: int) -> int:
+        files = processes.recordings(path)
+        if len(files) < 2 and not processes.has_folder(path):
+            whole = self._open_file(files[0] if files else path)
+            if pid and self._pid(whole) != pid:
+                self._library.recording_close(whole)
+                raise ValueError("there is no process %d in %s" % (pid, path))
+            return whole
+        parts: List[int] = []
+        notes = [] if pid else processes.unsampled(path)
+        unread: List[str] = []
+        try:
+            for file in files:
+                try:
+                    parts.append(self._open_file(file))
+                except _library.ProfilerError as error:
+                    unread.append(str(error))
+                    continue
+                if pid and self._pid(parts[-1]) != pid:
+                    self._library.recording_close(parts.pop())
+            if not parts:
+                what = "process %d" % pid if pid else "recording that can be read"
+                raise ValueError(": ".join(["there is no %s in %s" % (what, path), *unread[:1]]))
+            whole = self._library.recording_merge((ctypes.c_void_p * len(parts))(*parts), len(parts))
+        finally:
+            for part in parts:
+                self._library.recording_close(part)
+        if not whole:
+            raise self._library.fail(5)
+        if unread:
+            notes.append("%d recordings can't be read; %s" % (len(unread), unread[0]))
+        for note in notes:
+            self._library.check(self._library.recording_note(whole, _library.text(note)))
+        return int(whole)
+
+    def _pid(self, handle: int) -> int:
+        table = _library.Table(size=ctypes.sizeof(_library.Table))
+        self._library.check(self._library.recording_table(handle, ctypes.byref(table)))
+        return int(_library.Process.from_address(table.processes).pid)
 
     def __enter__(self) -> "Recording":
         return self

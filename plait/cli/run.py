@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Dict, List, Optional, Set, Tuple
 
-from .. import _library
+from .. import _library, processes
 
 HELP = "profile a program: plait run [OPTIONS] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS"
 
@@ -31,11 +31,13 @@ _SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="plait run",
-        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE] [-q] [--force]\n"
-        "                 [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
+        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE] [--no-children]\n"
+        "                 [-q] [--force] [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
         description="Runs a program under the profiler and says where its time went.",
     )
-    result.add_argument("-o", "--output", metavar="FILE", help="the recording (PROGRAM-TIME-PID.plait)")
+    result.add_argument(
+        "-o", "--output", metavar="FILE", help="the recording (PROGRAM-TIME-PID.plait); children's: FILE.d/"
+    )
     result.add_argument("-r", "--rate", default="0", metavar="HZ", help="samples a second (1000; also 1khz)")
     result.add_argument("--clock", choices=("auto", "perf", "poll", "posix"), default="auto")
     result.add_argument(
@@ -146,6 +148,10 @@ def output_path(asked: Optional[str], target: List[str], force: bool) -> str:
         raise ValueError("%s is a folder; -o takes a file" % asked)
     if force and os.path.lexists(path):
         os.unlink(path)
+    if force:
+        processes.remove(path)
+    elif os.path.lexists(processes.folder_of(path)):
+        raise ValueError("%s exists already: choose another -o, or add --force" % processes.folder_of(asked))
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except FileExistsError:
@@ -189,7 +195,7 @@ def record(command: List[str], output: str, settings: Dict[str, str]) -> Tuple[i
         given.update(settings)
         given["pid"] = ""  # the child fills in its own
         status = execute(command, environment(workshop.library, given))
-        if os.path.exists(output):
+        if processes.recordings(output):
             return status, ""
         return status, workshop.complaint() or (
             "the program left no recording (a static or set-user-id program, or it never began)"

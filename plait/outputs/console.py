@@ -18,6 +18,7 @@ _DEGRADED = ("native_cut", "in_transit", "python_only", "python_torn", "walk_lim
 _SHORT_LINES = 8
 _PATHS = 5
 _PATH_FRAMES = 8
+_COMMAND = 90
 Row = Tuple[str, str, str, str]
 
 
@@ -31,7 +32,7 @@ def write(recording: Recording, path: Optional[str], options: Any) -> None:
 
 def write_short(path: str, stream: TextIO) -> None:
     """What `plait run` says at the end: the hottest lines and what to type next."""
-    with Recording(path) as recording:
+    with Recording(path, children=True) as recording:
         _report(recording, stream, False, _SHORT_LINES, 0)
     shown = shlex.quote(os.path.relpath(path))
     lines = (
@@ -47,6 +48,8 @@ def _report(recording: Recording, stream: TextIO, hidden: bool, limit: int, path
     tree = Tree(recording, hidden)
     lines = verdict(recording, tree)
     _print(stream, [""] + lines)
+    if recording.table.process_count > 1:
+        _print(stream, process_lines(recording, limit))
     if tree.count and sum(tree.count):
         _table(stream, "Lines of Python, with the native code they call", line_rows(recording, tree, limit))
         _table(stream, "Functions, by themselves", function_rows(recording, tree, limit))
@@ -69,6 +72,7 @@ def verdict(recording: Recording, tree: Tree) -> List[str]:
         "plait: %s samples over %.2f s of CPU in %.2f s" % (_grouped(table.total_count), weight, elapsed),
         "%.0f Hz%s" % (rate, " of %s" % asked if asked else ""),
         "clock %s" % fields.get("clock", "unknown"),
+        *(["%d processes" % table.process_count] if table.process_count > 1 else []),
         "%d threads" % table.thread_count if table.thread_count != 1 else "1 thread",
         "%s lost" % _share(table.lost, table.lost + table.total_count),
         "%s degraded" % _share(flagged(recording, _DEGRADED), table.total_count),
@@ -99,6 +103,27 @@ def flagged(recording: Recording, wanted: Sequence[str]) -> int:
 
 def _flag_bits(recording: Recording) -> Dict[str, int]:
     return {name: 1 << bit for bit, name in recording.flag_names().items()}
+
+
+def process_lines(recording: Recording, limit: int) -> List[str]:
+    """The processes with most CPU time; one that executed another program has a line for each."""
+    rows = sorted(recording.rows("processes"), key=lambda row: -row.weight)
+    whole = sum(row.weight for row in rows) or 1
+    lines = ["", "Processes:", "   self    CPU s  %9s  command" % "pid"]
+    for row in rows[:limit]:
+        command = printable(_command(recording, row))
+        share = 100 * row.weight / whole
+        lines.append("%6.1f%% %8.2f  %9d  %s" % (share, row.weight / 1e9, row.pid, command))
+    if len(rows) > limit:
+        lines.append("        ... %d more" % (len(rows) - limit))
+    return lines
+
+
+def _command(recording: Recording, row: Any) -> str:
+    """The program's name with its arguments, cut to a line."""
+    _, _, arguments = recording.string(row.command).partition(" ")
+    words = ("%s %s" % (recording.string(row.name), arguments)).strip()
+    return words if len(words) <= _COMMAND else words[: _COMMAND - 3] + "..."
 
 
 def line_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:

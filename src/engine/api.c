@@ -151,6 +151,7 @@ static void describe(void)
     next_text = field_text;
     field("plait", "%s", VERSION);
     field("pid", "%d", engine.pid);
+    field("parent", "%d", (int)os_call0(SYS_getppid));
     field("started", "%llu", (unsigned long long)os_wall());
     field("mode", "cpu");
     field("rate", "%u", engine.rate);

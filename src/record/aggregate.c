@@ -17,23 +17,32 @@ enum {
     AGGREGATE_KEY = 7, /* words that make a place distinct */
 };
 
-/* Adds the place to the list of the frame that is being resolved. */
-static void aggregate_place(struct profiler_recording *recording, const struct profiler_place *place)
+uint32_t aggregate_place_number(struct profiler_recording *recording, const struct profiler_place *place,
+                                uint64_t distinct)
 {
-    /* The address of a native place is that of its first sight, and no part of what makes it distinct. */
     uint64_t key[AGGREGATE_KEY] = {
         place->kind | place->hidden << 8 | (uint64_t)place->line << 32,
         place->function | (uint64_t)place->file << 32,
         place->module | (uint64_t)place->first_line << 32,
         place->library,
-        place->kind == 0 ? 0 : place->address,
+        distinct,
         place->end_line | (uint64_t)place->column << 32,
         place->end_column,
     };
     int fresh;
     uint32_t number = intern_add(&recording->place_set, key, &fresh);
-    if (number == INTERN_NONE || (fresh && !buffer_add(&recording->places, place, sizeof *place)) ||
-        !buffer_add(&recording->frame_places, &number, sizeof number))
+    if (number != INTERN_NONE && (!fresh || buffer_add(&recording->places, place, sizeof *place)))
+        return number;
+    recording->no_memory = 1;
+    return 0;
+}
+
+/* Adds the place to the list of the frame that is being resolved. */
+static void aggregate_place(struct profiler_recording *recording, const struct profiler_place *place)
+{
+    /* The address of a native place is that of its first sight, and no part of what makes it distinct. */
+    uint32_t number = aggregate_place_number(recording, place, place->kind == 0 ? 0 : place->address);
+    if (!buffer_add(&recording->frame_places, &number, sizeof number))
         recording->no_memory = 1;
 }
 
@@ -156,7 +165,7 @@ static void aggregate_frames(struct profiler_recording *recording)
 }
 
 /* The report's node of `place` on `parent`; node 0 is the root and in no set. */
-static uint32_t aggregate_node(struct profiler_recording *recording, uint32_t parent, uint32_t place)
+uint32_t aggregate_node(struct profiler_recording *recording, uint32_t parent, uint32_t place)
 {
     uint64_t key = (uint64_t)parent << 32 | place;
     int fresh;
@@ -283,7 +292,7 @@ static void aggregate_samples(struct profiler_recording *recording)
 }
 
 /* Which nodes of the report have a code object without a name in their path. */
-static void aggregate_unnamed(struct profiler_recording *recording)
+void aggregate_unnamed(struct profiler_recording *recording)
 {
     const struct profiler_node *nodes = ITEMS(recording->report_nodes, struct profiler_node);
     const struct profiler_place *places = ITEMS(recording->places, struct profiler_place);
@@ -297,12 +306,19 @@ static void aggregate_unnamed(struct profiler_recording *recording)
                       places[nodes[i].place].function == recording->no_name);
 }
 
-int aggregate_tree(struct profiler_recording *recording)
+int aggregate_begin(struct profiler_recording *recording)
 {
     recording->no_name = recording_string(recording, "(unnamed code)");
     intern_init(&recording->place_set, AGGREGATE_KEY);
     intern_init(&recording->node_set, 1);
     if (buffer_new(&recording->report_nodes, sizeof(struct profiler_node)) == NULL)
+        recording->no_memory = 1;
+    return !recording->no_memory;
+}
+
+int aggregate_tree(struct profiler_recording *recording)
+{
+    if (!aggregate_begin(recording))
         return PROFILER_NO_MEMORY;
     aggregate_frames(recording);
     aggregate_nodes(recording);

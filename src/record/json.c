@@ -59,7 +59,9 @@ static void json_stack(struct output *out, const struct profiler_recording *reco
     output_number(out, thread->tid);
     output_text(out, ", \"name\": ");
     output_json(out, recording_text(recording, thread->name));
-    output_text(out, "}, \"frames\": [");
+    output_text(out, "}, \"pid\": ");
+    output_number(out, ITEMS(recording->processes, struct profiler_process)[thread->process].pid);
+    output_text(out, ", \"frames\": [");
     for (uint32_t node = stack->node; node != 0; node = nodes[node].parent) {
         if (node != stack->node)
             output_text(out, ", ");
@@ -85,6 +87,35 @@ static void json_fields(struct output *out, struct profiler_recording *recording
     }
 }
 
+static void json_process(struct output *out, const struct profiler_recording *recording,
+                         const struct profiler_process *process)
+{
+    static const char *const ends[] = {"none", "stop", "exec"};
+    output_text(out, "{\"pid\": ");
+    output_number(out, process->pid);
+    output_text(out, ", \"parent\": ");
+    output_number(out, process->parent);
+    output_text(out, ", \"name\": ");
+    output_json(out, recording_text(recording, process->name));
+    output_text(out, ", \"command\": ");
+    output_json(out, recording_text(recording, process->command));
+    output_text(out, ", \"python\": ");
+    output_json(out, recording_text(recording, process->python));
+    output_text(out, ", \"start_seconds\": ");
+    output_fraction(out, process->start, 9);
+    output_text(out, ", \"end_seconds\": ");
+    output_fraction(out, process->end, 9);
+    output_text(out, ", \"end\": ");
+    output_json(out, ends[process->ended]);
+    output_text(out, ", \"samples\": ");
+    output_number(out, process->count);
+    output_text(out, ", \"weight\": ");
+    output_number(out, process->weight);
+    output_text(out, ", \"lost_weight\": ");
+    output_number(out, process->lost_weight);
+    output_text(out, "}");
+}
+
 static void json_head(struct output *out, struct profiler_recording *recording)
 {
     output_text(out, "{\"version\": 1, \"elapsed_seconds\": ");
@@ -103,6 +134,12 @@ static void json_head(struct output *out, struct profiler_recording *recording)
     json_fields(out, recording, 0);
     output_text(out, "},\n\"notes\": [");
     json_fields(out, recording, 1);
+    output_text(out, "],\n\"processes\": [");
+    const struct profiler_process *processes = ITEMS(recording->processes, struct profiler_process);
+    for (size_t i = 0; i < COUNT(recording->processes, struct profiler_process); i++) {
+        output_text(out, i == 0 ? "\n" : ",\n");
+        json_process(out, recording, &processes[i]);
+    }
     output_text(out, "],\n\"stacks\": [");
 }
 

@@ -115,15 +115,20 @@ static int recording_minor(const struct profiler_recording *recording)
     return atoi(version + 2) < 100 ? atoi(version + 2) : -1;
 }
 
-static void recording_show_notes(struct profiler_recording *recording)
+/* A single recording without an end. That of a program which executed another in its place has none. */
+static void recording_show_end(struct profiler_recording *recording)
 {
     char note[256];
     unsigned long long seconds = recording->complete / 1000000000,
                        millis = recording->complete / 1000000 % 1000;
+    const char *next = recording_find(recording, "exec");
     if (recording->damage != NULL)
         snprintf(note, sizeof note,
                  "the recording is %s: its last %u bytes were left out; complete up to %llu.%03llu s",
                  recording->damage, (unsigned)recording->torn, seconds, millis);
+    else if (next[0] != '\0')
+        snprintf(note, sizeof note, "after %llu.%03llu s the process executed another program: %.150s",
+                 seconds, millis, next);
     else
         snprintf(note, sizeof note,
                  "the recording has no end (killed, or still running): complete up to %llu.%03llu s", seconds,
@@ -132,6 +137,22 @@ static void recording_show_notes(struct profiler_recording *recording)
         recording_show_text(recording, "note", note);
     if (!recording->clean && recording->damage == NULL)
         recording->endless = (uint32_t)COUNT(recording->shown, struct recording_pair);
+}
+
+static void recording_show_notes(struct profiler_recording *recording)
+{
+    char note[256];
+    const struct recording_lost *losses = ITEMS(recording->losses, struct recording_lost);
+    for (size_t i = 0; i < COUNT(recording->losses, struct recording_lost); i++) {
+        if (strcmp(recording_text(recording, losses[i].cause), "before sampling began") != 0)
+            continue;
+        snprintf(note, sizeof note,
+                 "%llu.%03llu s of CPU time came before sampling began: a child is sampled "
+                 "once it has used 10 ms",
+                 (unsigned long long)(losses[i].weight / 1000000000),
+                 (unsigned long long)(losses[i].weight / 1000000 % 1000));
+        recording_show_text(recording, "note", note);
+    }
     if (recording->lost != 0) {
         snprintf(note, sizeof note, "%llu ticks gave no sample (%llu.%03llu s of CPU time)",
                  (unsigned long long)recording->lost,
@@ -144,7 +165,7 @@ static void recording_show_notes(struct profiler_recording *recording)
         recording_show_text(recording, "note", recording->symbolizer->note);
 }
 
-static void recording_show_all(struct profiler_recording *recording)
+void recording_show_all(struct profiler_recording *recording)
 {
     const struct recording_pair *fields = ITEMS(recording->fields, struct recording_pair);
     for (size_t i = 0; i < COUNT(recording->fields, struct recording_pair); i++)
@@ -163,6 +184,16 @@ static void recording_show_all(struct profiler_recording *recording)
         recording_show_number(recording, key, losses[i].ticks);
     }
     recording_show_notes(recording);
+}
+
+int profiler_recording_note(struct profiler_recording *recording, const char *text)
+{
+    struct error error;
+    recording_show_text(recording, "note", text);
+    if (!recording->no_memory)
+        return 0;
+    error_set(&error, PROFILER_NO_MEMORY, 0, "no memory for a remark");
+    return error_publish(&error);
 }
 
 int profiler_recording_field(struct profiler_recording *recording, uint32_t index, const char **key,
@@ -190,16 +221,54 @@ const char *recording_no_instructions(struct profiler_recording *recording)
 
 /* ---- open, close, table ---- */
 
-static int recording_fill(struct profiler_recording *recording, const char *path, struct error *error)
+void recording_begin(struct profiler_recording *recording)
 {
     intern_init(&recording->string_set, 2);
     recording_string(recording, "");
+}
+
+static uint32_t recording_number(const struct profiler_recording *recording, const char *key)
+{
+    return (uint32_t)strtoul(recording_find(recording, key), NULL, 10);
+}
+
+/* The one row of the recording's own process. */
+static void recording_describe_process(struct profiler_recording *recording)
+{
+    char command[256];
+    snprintf(command, sizeof command, "%s", recording_find(recording, "argv"));
+    size_t first = strcspn(command, "\x1f");
+    for (char *at = command; *at != '\0'; at++)
+        *at = *at == '\x1f' ? ' ' : *at;
+    struct profiler_process process = {
+        .pid = recording_number(recording, "pid"),
+        .parent = recording_number(recording, "parent"),
+        .command = recording_string(recording, command),
+        .python = recording_string(recording, recording_find(recording, "python")),
+        .end = recording->complete,
+        .lost_weight = recording->lost_weight,
+    };
+    process.ended = recording->clean                               ? PROFILER_ENDED
+                    : recording_find(recording, "exec")[0] != '\0' ? PROFILER_REPLACED
+                                                                   : PROFILER_ENDLESS;
+    command[first] = '\0';
+    const char *slash = strrchr(command, '/');
+    process.name = recording_string(recording, slash != NULL ? slash + 1 : command);
+    if (!buffer_add(&recording->processes, &process, sizeof process))
+        recording->no_memory = 1;
+}
+
+static int recording_fill(struct profiler_recording *recording, const char *path, struct error *error)
+{
+    recording_begin(recording);
     int code = reader_run(recording, path, error);
     if (code != 0)
         return code;
     recording->minor = recording_minor(recording);
+    recording_describe_process(recording);
     code = aggregate_tree(recording);
     recording_show_all(recording);
+    recording_show_end(recording);
     if (code != 0 || recording->no_memory)
         return error_set(error, PROFILER_NO_MEMORY, 0, "no memory for the report on %s", path);
     return 0;
@@ -253,7 +322,7 @@ void profiler_recording_close(struct profiler_recording *recording)
         &recording->places,          &recording->report_nodes,
         &recording->samples,         &recording->report_threads,
         &recording->selected_extras, &recording->thread_map,
-        &recording->shown,
+        &recording->shown,           &recording->processes,
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         buffer_free(buffers[i]);
@@ -286,6 +355,8 @@ int profiler_recording_table(struct profiler_recording *recording, struct profil
         .unnamed = recording->unnamed,
         .has_instructions = recording->has_instructions,
         .clean = recording->clean,
+        .processes = ITEMS(recording->processes, struct profiler_process),
+        .process_count = COUNT(recording->processes, struct profiler_process),
     };
     memcpy(full.flag_count, recording->flag_count, sizeof full.flag_count);
     if (table->size < sizeof table->size || table->size > sizeof full) {

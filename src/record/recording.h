@@ -85,7 +85,7 @@ struct profiler_recording {
     struct buffer frame_places;
     struct buffer selected_samples, selected_extras; /* where a selection is in force */
     struct buffer node_unnamed;                      /* a byte for each node of the report */
-    struct buffer places, report_nodes, report_threads, thread_map;
+    struct buffer places, report_nodes, report_threads, thread_map, processes;
     struct intern place_set, node_set;
     uint64_t total_count, total_weight, elapsed, unnamed, flag_count[32];
     uint32_t has_instructions, selected, no_name; /* no_name: the string for unnamed code */
@@ -103,6 +103,15 @@ int reader_run(struct profiler_recording *recording, const char *path, struct er
 
 /* aggregate.c: places and tree, everything selected. 0 or a code. */
 int aggregate_tree(struct profiler_recording *recording);
+/* Its parts, for a tree that is made of others' (merge.c): an empty tree; the number of a place, where `key`
+ * tells apart what looks alike; of a node; which nodes have unnamed code. No memory is noted in the
+ * recording.
+ */
+int aggregate_begin(struct profiler_recording *recording);
+uint32_t aggregate_place_number(struct profiler_recording *recording, const struct profiler_place *place,
+                                uint64_t key);
+uint32_t aggregate_node(struct profiler_recording *recording, uint32_t parent, uint32_t place);
+void aggregate_unnamed(struct profiler_recording *recording);
 /* select.c: as profiler_recording_select. 0 or a code. */
 int select_samples(struct profiler_recording *recording, const uint64_t *intervals, uint32_t count);
 /* The samples that are selected, and what few of them have. */
@@ -114,6 +123,9 @@ uint32_t recording_string(struct profiler_recording *recording, const char *text
 uint32_t recording_string_of(struct profiler_recording *recording, const void *bytes, size_t size,
                              uint32_t kind);
 const char *recording_text(const struct profiler_recording *recording, uint32_t number);
+/* The empty strings of a new recording; and at its end what profiler_recording_field gives. */
+void recording_begin(struct profiler_recording *recording);
+void recording_show_all(struct profiler_recording *recording);
 /* Why no sample has instructions, where none has: what the recording says, or that it says nothing. */
 const char *recording_no_instructions(struct profiler_recording *recording);
 

@@ -87,6 +87,9 @@ static void select_reset(struct profiler_recording *recording)
     struct profiler_thread *threads = ITEMS(recording->report_threads, struct profiler_thread);
     for (size_t i = 0; i < COUNT(recording->report_threads, struct profiler_thread); i++)
         threads[i].count = threads[i].weight = 0;
+    struct profiler_process *processes = ITEMS(recording->processes, struct profiler_process);
+    for (size_t i = 0; i < COUNT(recording->processes, struct profiler_process); i++)
+        processes[i].count = processes[i].weight = 0;
     recording->selected_samples.used = recording->selected_extras.used = 0;
     recording->total_count = recording->total_weight = recording->unnamed = 0;
     memset(recording->flag_count, 0, sizeof recording->flag_count);
@@ -126,6 +129,16 @@ static void select_keep(struct profiler_recording *recording, const struct profi
         recording->no_memory = 1;
 }
 
+static void select_sum_processes(struct profiler_recording *recording)
+{
+    const struct profiler_thread *threads = ITEMS(recording->report_threads, struct profiler_thread);
+    struct profiler_process *processes = ITEMS(recording->processes, struct profiler_process);
+    for (size_t i = 0; i < COUNT(recording->report_threads, struct profiler_thread); i++) {
+        processes[threads[i].process].count += threads[i].count;
+        processes[threads[i].process].weight += threads[i].weight;
+    }
+}
+
 static uint64_t select_end(const struct profiler_recording *recording)
 {
     const struct profiler_sample *samples = ITEMS(recording->samples, struct profiler_sample);
@@ -160,6 +173,7 @@ int select_samples(struct profiler_recording *recording, const uint64_t *interva
         if (count != 0)
             select_keep(recording, &samples[i], own);
     }
+    select_sum_processes(recording);
     recording->selected = count != 0;
     recording->elapsed = count == 0 ? end : selection.covered;
     free(selection.spans);

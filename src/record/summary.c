@@ -85,6 +85,23 @@ static void summary_head(struct output *out, struct profiler_recording *recordin
     }
 }
 
+static void summary_processes(struct output *out, const struct profiler_recording *recording)
+{
+    const struct profiler_process *processes = ITEMS(recording->processes, struct profiler_process);
+    size_t count = COUNT(recording->processes, struct profiler_process);
+    if (count < 2)
+        return;
+    fprintf(out->file, "\nPROCESSES (%zu)\n%8s  %8s  %8s  %s\n", count, "Samples", "CPU s", "Pid", "Command");
+    for (size_t i = 0; i < count; i++) {
+        fprintf(out->file, "%8llu  ", (unsigned long long)processes[i].count);
+        uint64_t millis = processes[i].weight / 1000000;
+        fprintf(out->file, "%4llu.%03llu  %8u  ", (unsigned long long)(millis / 1000),
+                (unsigned long long)(millis % 1000), processes[i].pid);
+        summary_name(out, recording_text(recording, processes[i].command));
+        output_text(out, "\n");
+    }
+}
+
 int profiler_recording_summary(struct profiler_recording *recording, const char *path)
 {
     struct output out;
@@ -96,6 +113,7 @@ int profiler_recording_summary(struct profiler_recording *recording, const char 
     if (code != 0)
         return output_close(&out, code);
     summary_head(&out, recording, &visible);
+    summary_processes(&out, recording);
     fprintf(out.file, "\nHOT PATHS (Top %d)\n%8s  %6s  %14s  %s\n", SUMMARY_PATHS, "Samples", "%",
             "Instructions", "Function");
     const struct visible_stack *stacks = ITEMS(visible.stacks, struct visible_stack);
