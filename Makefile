@@ -45,8 +45,8 @@ $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) i
 	    -ldw -ldl -lpthread
 
 # Small before fast: what runs once, or in reports.
-SMALL := $(addprefix record/,aggregate elfsyms folded json output plumbing reader recording select summary text visible) \
-         $(addprefix engine/,api got guest mask preload profiles user)
+SMALL := $(addprefix record/,aggregate elfsyms folded json merge output plumbing reader recording select summary text visible) \
+         $(addprefix engine/,api exec follow got guest mask preload profiles program shell user)
 $(SMALL:%=$(BUILD)/obj/%.o): ALL_CFLAGS += -Os
 
 $(BUILD)/obj/%.o: src/%.c

@@ -14,7 +14,7 @@ HELP = "show a recording, or write it in another format"
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="plait report", description="Reports on a recording.")
-    result.add_argument("recording", metavar="FILE", help="with FILE.d/, if there is one: the processes it started")
+    result.add_argument("recording", metavar="FILE", help="with FILE.d/ if it is there: its children")
     result.add_argument("--pid", type=int, default=0, metavar="PID", help="this process of the tree alone")
     result.add_argument("-o", "--output", metavar="OUT", help="write here; its extension chooses the format")
     result.add_argument("-f", "--format", choices=sorted(outputs.FORMATS))

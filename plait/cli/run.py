@@ -31,8 +31,8 @@ _SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="plait run",
-        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE] [--no-children]\n"
-        "                 [-q] [--force] [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
+        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE]\n"
+        "                 [--no-children] [-q] [--force] [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
         description="Runs a program under the profiler and says where its time went.",
     )
     result.add_argument(

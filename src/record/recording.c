@@ -183,6 +183,8 @@ void recording_show_all(struct profiler_recording *recording)
         snprintf(key, sizeof key, "lost: %.100s", recording_text(recording, losses[i].cause));
         recording_show_number(recording, key, losses[i].ticks);
     }
+    if (recording->bytes != NULL) /* not that of several */
+        recording_show_end(recording);
     recording_show_notes(recording);
 }
 
@@ -268,7 +270,6 @@ static int recording_fill(struct profiler_recording *recording, const char *path
     recording_describe_process(recording);
     code = aggregate_tree(recording);
     recording_show_all(recording);
-    recording_show_end(recording);
     if (code != 0 || recording->no_memory)
         return error_set(error, PROFILER_NO_MEMORY, 0, "no memory for the report on %s", path);
     return 0;

@@ -123,7 +123,7 @@ static void json(void)
     has("\"instructions_note\": \"not counted: the recording does not say why\"");
     has("\"clock\": \"poll\"");
     has("{\"count\": 20, \"instructions\": null, \"memory_delta\": 0, \"weight\": 20000000, \"thread\": "
-        "{\"tid\": 11, \"name\": \"main\"}, \"frames\": [{\"addr\": \"0x123\", \"symbol\": "
+        "{\"tid\": 11, \"name\": \"main\"}, \"pid\": 0, \"frames\": [{\"addr\": \"0x123\", \"symbol\": "
         "\"libwork.so+0x123\", \"kind\": \"native\", \"module\": \"/usr/lib/libwork.so\"}, "
         "{\"addr\": \"0xc0de\", \"symbol\": \"work\", \"kind\": \"python\", \"file\": \"/src/app.py\", "
         "\"line\": 21}, {\"addr\": \"0x999\", ");
