@@ -82,10 +82,13 @@ def _names(lines: List[List[str]]) -> str:
 
 
 def remove(path: Any) -> None:
-    """The folder of an earlier run; only what a run makes is removed."""
+    """The folder of an earlier run, where nothing but a run's files is in it."""
     folder = folder_of(path)
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        if name.endswith(".plait") or name == _COUNTS:
-            os.unlink(os.path.join(folder, name))
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    foreign = [name for name in names if not name.endswith(".plait") and name != _COUNTS]
+    if foreign:
+        raise ValueError("%s holds %s, which is not plait's: choose another -o" % (folder, foreign[0]))
+    for name in names:
+        os.unlink(os.path.join(folder, name))
     if os.path.isdir(folder):
         os.rmdir(folder)
