@@ -14,9 +14,9 @@ struct merge_maps { /* from the numbers of the one to those of the whole */
 
 static int merge_make_maps(struct merge_maps *maps, const struct profiler_recording *from)
 {
-    maps->strings = malloc(COUNT(from->strings, const char *) * sizeof(uint32_t) + 1);
-    maps->places = malloc(COUNT(from->places, struct profiler_place) * sizeof(uint32_t) + 1);
-    maps->nodes = malloc(COUNT(from->report_nodes, struct profiler_node) * sizeof(uint32_t) + 1);
+    maps->strings = calloc(COUNT(from->strings, const char *) + 1, sizeof(uint32_t));
+    maps->places = calloc(COUNT(from->places, struct profiler_place) + 1, sizeof(uint32_t));
+    maps->nodes = calloc(COUNT(from->report_nodes, struct profiler_node) + 1, sizeof(uint32_t));
     return maps->strings != NULL && maps->places != NULL && maps->nodes != NULL;
 }
 
