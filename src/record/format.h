@@ -46,7 +46,8 @@ enum {
     FORMAT_HAS_INSTRUCTIONS = 32,
     FORMAT_SYNC = 64,
 };
-enum { FORMAT_TIME_UNIT = 1000 }; /* ns of a time unit in samples */
+enum { FORMAT_THREADS = 1 << 22 }; /* their numbers are below */
+enum { FORMAT_TIME_UNIT = 1000 };  /* ns of a time unit in samples */
 
 /* A frame's first byte: kind in the low two bits, then flags. */
 enum {

@@ -15,7 +15,6 @@
 
 enum {
     READER_LIBRARIES = 1 << 20,
-    READER_THREADS = 1 << 20,
     READER_BUILD_ID = 64,
     READER_KEYS = 4096, /* distinct fields, counters, causes: they are looked up one by one */
 };
@@ -112,7 +111,7 @@ static struct recording_thread *reader_thread_slot(struct profiler_recording *re
 
 static void reader_thread(struct profiler_recording *recording, struct varint_reader *in)
 {
-    uint32_t number = varint_get_limited(in, READER_THREADS);
+    uint32_t number = varint_get_limited(in, FORMAT_THREADS - 1);
     int64_t tid = varint_get_signed(in);
     uint32_t name = reader_string(recording, in);
     struct recording_thread *thread = in->bad ? NULL : reader_thread_slot(recording, number);
@@ -193,7 +192,7 @@ static void reader_sample(struct profiler_recording *recording, struct varint_re
         return;
     }
     uint32_t number =
-        has & FORMAT_HAS_THREAD ? varint_get_limited(in, READER_THREADS) : recording->last_thread;
+        has & FORMAT_HAS_THREAD ? varint_get_limited(in, FORMAT_THREADS - 1) : recording->last_thread;
     int64_t late = varint_get_signed(in);
     struct recording_thread *thread = in->bad ? NULL : reader_thread_slot(recording, number);
     if (thread == NULL)

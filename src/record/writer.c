@@ -142,7 +142,7 @@ void writer_thread(struct writer *writer, uint32_t thread, int tid, const char *
 {
     uint32_t name_number = writer_text(writer, name);
     unsigned char *at = writer_begin(writer, CHUNK_THREADS, 0);
-    if (at == NULL || thread >= WRITER_THREADS_MAX)
+    if (at == NULL || thread >= FORMAT_THREADS)
         return;
     at = varint_put(at, thread);
     at = varint_put_signed(at, tid);
@@ -155,8 +155,7 @@ static int writer_put_sample(struct writer *writer, uint32_t thread, const struc
                              uint32_t node)
 {
     unsigned char *at = writer_begin(writer, CHUNK_SAMPLES, 0);
-    struct writer_thread_state *last =
-        thread < WRITER_THREADS_MAX ? writer_element(&writer->threads, thread, sizeof *last) : NULL;
+    struct writer_thread_state *last = writer_element(&writer->threads, thread, sizeof *last);
     if (at == NULL || last == NULL)
         return 0;
     uint64_t time = sample->time > writer->start ? (sample->time - writer->start) / FORMAT_TIME_UNIT : 0;
@@ -191,6 +190,10 @@ void writer_sample(struct writer *writer, uint32_t thread, const struct sample *
 {
     if (writer_waiting(writer) > WRITER_BACKLOG) {
         writer_lost(writer, thread, "the file took no more", 1, sample->weight);
+        return;
+    }
+    if (thread >= FORMAT_THREADS) {
+        writer_lost(writer, 0, "more threads than a recording can tell apart", 1, sample->weight);
         return;
     }
     uint32_t unnamed, node = writer_stack_node(writer, sample, library_of, context, &unnamed);

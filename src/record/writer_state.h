@@ -14,7 +14,6 @@ enum {
     WRITER_REST = 1000000000, /* ns between syncs while nothing happens, and between counters */
     WRITER_CODE_BACKLOG = 4 * WRITER_BACKLOG,
     WRITER_ENTRY = 16 * VARINT_MAX, /* room for the fixed part of any entry */
-    WRITER_THREADS_MAX = 1 << 22,
 };
 
 /* Whether something was left out for want of memory, and whether the recording says so. */

@@ -3,6 +3,7 @@
  * damaged in any byte reads up to there; a file that takes no more loses nothing that fits the backlog. */
 #include "check.h"
 #include "profiler.h"
+#include "record/format.h"
 #include "recording_sample.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -591,10 +592,39 @@ static void extras(void)
     profiler_recording_close(recording);
 }
 
+/* A program that has started millions of threads: what the writer takes the reader takes; the rest is lost,
+ * and said. */
+static void many_threads(void)
+{
+    const uint32_t numbers[] = {3, FORMAT_THREADS - 1, FORMAT_THREADS, UINT32_MAX};
+    struct frame frame = sample_native(0x500123, FRAME_EXACT_PC);
+    struct error error = {0};
+    struct writer_totals totals;
+    struct writer *writer = writer_new();
+    CHECK_EQUAL(writer_open(writer, in_folder("threads.plait"), 1, START, NULL, &error), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        writer_thread(writer, numbers[i], (int)(100 + i), "thread");
+        sample_put(writer, numbers[i], START + 1000, 500, 0, &frame, 1);
+    }
+    CHECK_EQUAL(writer_close(writer, START + 4000, &error), 0);
+    writer_get_totals(writer, &totals);
+    CHECK_EQUAL(totals.samples, 2);
+    CHECK_EQUAL(totals.lost, 2);
+    writer_free(writer);
+    struct profiler_table table = {.size = sizeof table};
+    struct profiler_recording *recording = profiler_recording_open(in_folder("threads.plait"), NULL);
+    CHECK(recording != NULL && profiler_recording_table(recording, &table) == 0);
+    CHECK_EQUAL(table.sample_count, 2);
+    CHECK_EQUAL(table.thread_count, 2);
+    CHECK(table.clean && table.lost == 2);
+    profiler_recording_close(recording);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_case cases[] = {
         {"round_trip", round_trip},
+        {"many_threads", many_threads},
         {"selection", selection},
         {"cut_anywhere", cut_anywhere},
         {"damaged_anywhere", damaged_anywhere},
