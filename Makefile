@@ -63,7 +63,7 @@ $(BUILD)/libprofiler.a: $(OBJECTS)
 
 $(BUILD)/test_%: tests/c/test_%.c $(BUILD)/libprofiler.a tests/c/check.h
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/c $(TEST_LDFLAGS) -o $@ $< $(BUILD)/libprofiler.a -lm -lpthread -ldl
-$(BUILD)/test_shortage: TEST_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free os_map os_unmap)
+$(BUILD)/test_shortage: TEST_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc free os_map os_unmap os_grow)
 $(BUILD)/test_threads: TEST_LDFLAGS := $(patsubst %,-Wl$(comma)--wrap=%,os_map os_unmap)
 
 test-c: $(TESTS)

@@ -26,7 +26,7 @@ _WATCHED: Dict[str, List[str]] = {  # the cases, where not all
 }
 _WATCHED_LONG: Dict[str, List[str]] = {**_WATCHED, "libs": [], "record": []}
 _WRAP = "-Wl," + ",".join("--wrap=" + name for name in ("os_map", "os_unmap"))
-_WRAP_ALL = _WRAP + "".join(",--wrap=" + name for name in ("malloc", "calloc", "realloc", "free"))
+_WRAP_ALL = _WRAP + "".join(",--wrap=" + name for name in ("malloc", "calloc", "realloc", "free", "os_grow"))
 # What the race detector watches: a test, and all that it runs of the library.
 _RACES = {
     "ring": ["src/core/ring.c"],

@@ -55,6 +55,9 @@ void os_wake(const uint32_t *word);
  * `size` is rounded up to pages. os_unmap gives them back. */
 void *os_map(size_t size);
 void os_unmap(void *memory, size_t size);
+/* The same pages, and more behind them, perhaps elsewhere; not copied where the system can move them. NULL:
+ * all is as it was. */
+void *os_grow(void *memory, size_t size, size_t larger);
 
 /* 1 when the 8 bytes at `address` can be read, else 0. One system call (never a fault), or 0 where the
  * system has no such call. */

@@ -105,6 +105,19 @@ void os_unmap(void *memory, size_t size)
         os_call2(SYS_munmap, memory, size);
 }
 
+void *os_grow(void *memory, size_t size, size_t larger)
+{
+    long result = os_call4(SYS_mremap, memory, size, larger, MREMAP_MAYMOVE);
+    if (result >= 0 || result <= -4096)
+        return (void *)result;
+    void *moved = os_map(larger); /* a filter may know mmap and not mremap */
+    if (moved != NULL) {
+        memcpy(moved, memory, size);
+        os_unmap(memory, size);
+    }
+    return moved;
+}
+
 void os_join(const uint32_t *tid)
 {
     uint32_t now; /* the kernel clears the word at the thread's end and wakes by a shared futex */

@@ -15,13 +15,11 @@ int buffer_room(struct buffer *buffer, size_t more)
         return 0;
     while (room < need && room <= SIZE_MAX / 2)
         room *= 2;
-    unsigned char *bytes = room >= need ? os_map(room) : NULL;
+    if (room < need)
+        return 0;
+    unsigned char *bytes = buffer->bytes == NULL ? os_map(room) : os_grow(buffer->bytes, buffer->room, room);
     if (bytes == NULL)
         return 0;
-    if (buffer->bytes != NULL) {
-        memcpy(bytes, buffer->bytes, buffer->used);
-        os_unmap(buffer->bytes, buffer->room);
-    }
     buffer->bytes = bytes;
     buffer->room = room;
     return 1;

@@ -16,12 +16,14 @@ void *__wrap_realloc(void *block, size_t size);
 void __wrap_free(void *block);
 void *__wrap_os_map(size_t size);
 void __wrap_os_unmap(void *memory, size_t size);
+void *__wrap_os_grow(void *memory, size_t size, size_t larger);
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
 void __real_free(void *block);
 void *__real_os_map(size_t size);
 void __real_os_unmap(void *memory, size_t size);
+void *__real_os_grow(void *memory, size_t size, size_t larger);
 
 enum { ROUNDS_MOST = 3000 };
 
@@ -85,6 +87,13 @@ void __wrap_os_unmap(void *memory, size_t size)
 {
     hold(0, memory != NULL ? -(long)size : 0);
     __real_os_unmap(memory, size);
+}
+
+void *__wrap_os_grow(void *memory, size_t size, size_t larger)
+{
+    void *grown = refuse() ? NULL : __real_os_grow(memory, size, larger);
+    hold(0, grown != NULL ? (long)(larger - size) : 0);
+    return grown;
 }
 
 static void arm(long at, long on)

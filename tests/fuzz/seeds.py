@@ -89,7 +89,7 @@ def recordings() -> List[bytes]:
         chunk(b"node", b"\1\5", b"\1\3", b"\1\1", b"\1\0", b"\2\4", b"\1\2"),
         chunk(b"lost", b"\0\6\3" + varint(3000000)),
         chunk(b"coun", b"\4\7"),
-        chunk(b"samp", b"\6\0\4" + varint(2000), b"\0\0", b"\x3b\1\0\6\1\x40\x90\x4e\x07", b"\x40\x64"),
+        chunk(b"samp", b"\6\0\4" + varint(2000), b"\0\0", b"\x3b\1\0\6\1\x40\x90\x4e", b"\x40\x64"),
         chunk(b"done", varint(5000000) + b"\3"),
     ]
     head = b"plait\r\n\x1a" + struct.pack("<II", 1, 0)
