@@ -9,8 +9,10 @@
  *   - odd and right: an entry object without a frame, an instruction one unit before the code, a generator
  *     being entered or left.
  *   - greenlets have lists of their own; while one switches to another, stack and lists belong to two of
- * them: PY_TORN or PY_NONE. Limits: a thread that runs a subinterpreter on 3.12 to 3.14 shows the frames of
- * its first thread state. Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
+ * them: PY_TORN, PY_NONE, or another's frames (greenlet.h).
+ *   - each interpreter has lists of its own: a thread that runs a subinterpreter shows its frames alone, not
+ * those of the code that entered it.
+ * Async-signal-safe: bounded, guarded, no system call but the guard's probes. */
 #include "code.h"
 #include "../os/os.h"
 
