@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -248,9 +249,9 @@ void guest_redirect(void)
 #        name, (void *)(uintptr_t)name                                                                       \
     }
     static const struct got_patch patches[] = {
-        PATCH(sigaction),   PATCH(signal),  PATCH(pthread_create), PATCH(pthread_sigmask),
-        PATCH(sigprocmask), PATCH(sigwait), PATCH(sigwaitinfo),    PATCH(sigtimedwait),
-        PATCH(sigpending),  PATCH(signalfd)};
+        PATCH(sigaction),   PATCH(signal),   PATCH(pthread_create), PATCH(pthread_sigmask),
+        PATCH(sigprocmask), PATCH(sigwait),  PATCH(sigwaitinfo),    PATCH(sigtimedwait),
+        PATCH(sigpending),  PATCH(signalfd), PATCH(syscall)};
 #undef PATCH
     /* The program's own scope: this library, linked -Bsymbolic, finds itself first in the default one. */
     void *program = dlopen(NULL, RTLD_LAZY);

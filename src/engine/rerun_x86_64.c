@@ -21,8 +21,9 @@
 /* Calls that end with EINTR under SA_RESTART too and lose nothing when they run again. ppoll, pselect6,
  * select, sleeps with a place for the rest, absolute sleeps and absolute futex waits keep their end exactly
  * (the kernel writes the rest back, or it is a point in time); the others may wait longer by what passed
- * before the tick: one look of the poll clock at most. Left out: connect and close
- * (running them again means something else), io_uring_enter (it may have done half of its work). */
+ * before the tick: one look of the poll clock at most. A connect that has begun is waited for, as where the
+ * kernel restarts it itself (without a time limit). io_uring_enter says EINTR only where it has submitted
+ * nothing. Left out: close (running it again means something else). */
 static const uint16_t again[] = {
     SYS_poll,
     SYS_ppoll,
@@ -55,6 +56,9 @@ static const uint16_t again[] = {
     SYS_writev,
     SYS_mq_timedreceive,
     SYS_mq_timedsend,
+    SYS_recvmmsg,
+    SYS_connect,
+    426 /* io_uring_enter */,
 };
 
 /* Calls that the kernel restarts under SA_RESTART and that may return EINTR to a program. */
@@ -134,11 +138,20 @@ static long number_on_stack(const unsigned char *code, unsigned room, const greg
     return -1;
 }
 
+/* The number that our own syscall(2) keeps in a vector register: movd %xmm0, %eax. */
+static int is_kept(const unsigned char *code)
+{
+    return code[-4] == 0x66 && code[-3] == 0x0f && code[-2] == 0x7e && code[-1] == 0xc0;
+}
+
 /* The number loaded right before the `syscall` at `code`, or -1. Bytes before it on its page are mapped; the
  * look never goes further back than 5 bytes, and not over the page's start. */
-static long number_before(const unsigned char *code, const greg_t *registers)
+static long number_before(const unsigned char *code, const ucontext_t *context)
 {
+    const greg_t *registers = context->uc_mcontext.gregs;
     unsigned room = (unsigned)((uintptr_t)code & 4095);
+    if (room >= 4 && is_kept(code) && context->uc_mcontext.fpregs != NULL)
+        return (long)context->uc_mcontext.fpregs->_xmm[0].element[0];
     if (room >= 6 && code[-5] == 0xb8 && code[-6] != 0x41) /* 41 b8 loads r8 */
         return (long)(code[-4] | (uint32_t)code[-3] << 8 | (uint32_t)code[-2] << 16 |
                       (uint32_t)code[-1] << 24);
@@ -218,7 +231,7 @@ enum rerun rerun_check_unless(void *argument, int own)
     unsigned place = (unsigned)((uintptr_t)pc & 4095);
 
     if (registers[REG_RAX] == -EINTR && place >= 2 && is_syscall(pc - 2)) {
-        long number = number_before(pc - 2, registers);
+        long number = number_before(pc - 2, context);
         if (own || number < 0 || !LISTED(again, (uint64_t)number) || handler_waits(context, 0))
             return RERUN_LEFT;
         sleep_the_rest(registers, number);

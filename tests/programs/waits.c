@@ -13,13 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <sys/epoll.h>
 #include <sys/ipc.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +32,10 @@ enum { WAIT_NS = 300 * 1000, BURN_NS = 120 * 1000 };
 
 static const struct timespec span = {.tv_sec = 0, .tv_nsec = WAIT_NS};
 static int pipe_ends[2], pair[2], epoll_fd, timer_fd, semaphore_set;
+static struct sockaddr_un listener = {.sun_family = AF_UNIX};
+static socklen_t listener_size;
+static int ring; /* -1: the system has none for us */
+static const struct __kernel_timespec ring_span = {.tv_nsec = WAIT_NS};
 static sem_t semaphore;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
@@ -133,6 +141,40 @@ static int wait_recvmsg(void)
     struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1};
     return failed_with(recvmsg(pair[0], &message, 0), EAGAIN);
 }
+static int wait_recvmmsg(void)
+{
+    char byte;
+    struct iovec room = {.iov_base = &byte, .iov_len = 1};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &room, .msg_iovlen = 1}};
+    return failed_with(recvmmsg(pair[0], &message, 1, 0, NULL), EAGAIN);
+}
+static int wait_connect(void) /* to a socket whose queue is full */
+{
+    struct timeval limit = {.tv_usec = WAIT_NS / 1000};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    int failed = failed_with(connect(fd, (struct sockaddr *)&listener, listener_size), EAGAIN);
+    close(fd);
+    return failed;
+}
+static int wait_futex(void)
+{
+    static int word;
+    return failed_with(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &span, NULL, 0), ETIMEDOUT);
+}
+static int wait_io_uring(void)
+{
+    struct {
+        unsigned long long mask;
+        unsigned size, pad;
+        unsigned long long time;
+    } argument = {.time = (unsigned long long)(size_t)&ring_span};
+    return ring < 0 ? 0
+                    : failed_with(syscall(SYS_io_uring_enter, ring, 0, 1,
+                                          IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument,
+                                          sizeof argument),
+                                  ETIME);
+}
 static int wait_read_timer(void)
 {
     struct itimerspec once = {.it_value = span};
@@ -195,6 +237,10 @@ static const struct {
     {"usleep", wait_usleep, 1},
     {"recv", wait_recv, 1},
     {"recvmsg", wait_recvmsg, 1},
+    {"recvmmsg", wait_recvmmsg, 1},
+    {"connect", wait_connect, 1},
+    {"futex", wait_futex, 1},
+    {"io_uring", wait_io_uring, 1},
     {"read_timer", wait_read_timer, 1},
     {"sem_timedwait", wait_semaphore, 1},
     {"cond_timedwait", wait_condition, 1},
@@ -215,6 +261,16 @@ static void set_up(void)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, pipe_ends[0], &event);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     semaphore_set = semget(IPC_PRIVATE, 1, 0600);
+    /* Its name is the system's choice; the first connection fills its queue. */
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    listener_size = sizeof(sa_family_t);
+    bind(listening, (struct sockaddr *)&listener, listener_size);
+    listener_size = sizeof listener;
+    getsockname(listening, (struct sockaddr *)&listener, &listener_size);
+    listen(listening, 0);
+    connect(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&listener, listener_size);
+    struct io_uring_params parameters = {0};
+    ring = (int)syscall(SYS_io_uring_setup, 2, &parameters);
     sem_init(&semaphore, 0, 0);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGUSR2);

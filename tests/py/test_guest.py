@@ -141,7 +141,7 @@ def test_no_interrupted_wait_is_seen(clock):
     done = harness.profile([harness.build("waits"), 150], rate=10000, clock=clock)
     lines = waits_lines(done.result)
     print(lines, done.totals)
-    assert len(lines) == 17
+    assert len(lines) == 21
     assert {name: (eintr, wrong) for name, (_, eintr, wrong) in lines.items() if eintr or wrong} == {}
     assert done.samples
 

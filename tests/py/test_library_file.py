@@ -47,7 +47,7 @@ OURS = re.compile(
     r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
 )
 
-INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd"
+INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd|syscall"
 EXECUTING = "exec(l|lp|le|v|ve|vp|vpe|veat)|fexecve|posix_spawnp?|_exit|_Exit|system|popen|pclose"
 EXPORTS = re.compile(rf"(profiler_\w+|{INTERPOSED}|{EXECUTING})$")
 NEEDED = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"}
