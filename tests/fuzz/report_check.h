@@ -96,6 +96,7 @@ static inline int report_is_utf8(const char *text, size_t size)
 
 struct report_json {
     const char *at;
+    int in_stacks;
     uint64_t total, counted, weight, total_weight; /* "total_samples"; the sum of the stacks' "count" ... */
 };
 
@@ -139,15 +140,17 @@ static inline void report_number(struct report_json *json, const char *key, int 
         json->total = value;
     if (depth == 1 && strncmp(key, "\"total_weight\"", 14) == 0)
         json->total_weight = value;
-    if (depth == 3 && strncmp(key, "\"count\"", 7) == 0)
+    if (depth == 3 && json->in_stacks && strncmp(key, "\"count\"", 7) == 0)
         json->counted += value;
-    if (depth == 3 && strncmp(key, "\"weight\"", 8) == 0)
+    if (depth == 3 && json->in_stacks && strncmp(key, "\"weight\"", 8) == 0)
         json->weight += value;
 }
 
 static inline void report_value(struct report_json *json, const char *key, int depth)
 {
     HOLDS(depth < REPORT_DEPTH);
+    if (depth == 1)
+        json->in_stacks = strncmp(key, "\"stacks\"", 8) == 0;
     report_space(json);
     char open = *json->at, close = open == '{' ? '}' : ']';
     if (open == '"')
