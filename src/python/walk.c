@@ -37,7 +37,7 @@ struct walk {
     struct py_stack *stack;
     uint64_t sp;
     uint64_t code_type;
-    uint64_t base;    /* 3.15: the frame that ends the chain; before, 0 does */
+    uint64_t base;    /* 3.15: the frame that ends a thread's chain; before, and in a greenlet, 0 does */
     uint64_t marker;  /* the last one met: markers rise */
     uint32_t room;    /* frames that may still be stored, with those stored */
     uint32_t frames;  /* Python frames met, stored or not */
@@ -286,7 +286,7 @@ static enum py_status walk_entries(struct walk *walk, uint64_t frame, uint64_t c
 {
     if (frame == walk->base || frame == 0)
         return PY_NONE;
-    while (frame != walk->base) {
+    while (frame != walk->base && frame != 0) {
         struct entry entry = {0, 0, 0};
         const char *why = walk_run(walk, frame, cframe, &entry);
         if (why != NULL)

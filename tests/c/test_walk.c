@@ -187,7 +187,11 @@ static void test_walk_15(void)
     put(world.thread, py.offsets->thread_frame, at(world.frames[2])); /* C code alone */
     CHECK_EQUAL(walk(), PY_NONE);
     make_chain_15(py_offsets_of(15));
-    make_shim(1, 0); /* the end is not the base frame */
+    make_shim(1, 0); /* a greenlet: the end is not the base frame */
+    CHECK_EQUAL(walk(), PY_OK);
+    CHECK_EQUAL(stack.frame_count, 2);
+    make_chain_15(py_offsets_of(15));
+    make_frame(1, 0);
     check_torn("no entry object below the last frame");
 }
 
