@@ -24,7 +24,7 @@
 
 /* A put-off must outlast the way back to the program, or it finds the same instruction: 10 us, doubled each
  * time. */
-enum { PUT_OFF_NS = 10000, PUT_OFF_TRIES = 6 };
+enum { PUT_OFF_NS = 10000, PUT_OFF_TRIES = 6, TORN_TRIES = 3 };
 
 /* Stacks larger than this are not believed when only the thread pointer tells their end. */
 #define STACK_SPAN_MAX (1ULL << 30)
@@ -230,6 +230,9 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     const struct libs *libs = libs_current(engine.libs);
     unwind_stack(libs, &thread->cache, regs, &span, native);
     int switching = greenlet_trim(libs, &engine.python, python, native) == GREENLET_SWITCHING;
+    /* A chain torn for another reason may be whole soon; a switch takes its time, and that is to be seen. */
+    if (status == PY_TORN && !switching && !last_try && thread->tries < TORN_TRIES)
+        return -1;
     stacks->has_python &= !switching;
     thread->native_count = native->count;
     if (native->missed != 0)
@@ -241,7 +244,7 @@ static int take_stacks(struct thread *thread, const struct regs *regs, const uco
     *flags |= native->end == UNWIND_LIMIT || python->cut ? SAMPLE_WALK_LIMIT : 0;
     *flags |= status == PY_NONE ? SAMPLE_NO_PYTHON : 0;
     if (status == PY_TORN || (status == PY_OK && switching))
-        *flags |= last_try || switching ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
+        *flags |= python->in_transit || switching ? SAMPLE_IN_TRANSIT : SAMPLE_PYTHON_TORN;
     return 0;
 }
 

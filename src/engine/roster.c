@@ -169,10 +169,11 @@ int roster_give_timer(struct thread *thread)
     return 1;
 }
 
-/* A frame chain that can't be walked at every instruction needs a tick to come back a little later. */
+/* A frame chain that can't be walked at every instruction needs a tick to come back a little later: up
+ * to 3.12 while frames are linked, on all while the data stack shrinks. */
 static int has_put_offs(void)
 {
-    return engine.python_state == 1 && engine.python.minor >= 10 && engine.python.minor <= 12;
+    return engine.python_state == 1 && engine.python.minor >= 10;
 }
 
 /* Perf needs a descriptor for each thread and a kernel that still lets us, posix a timer. 1 when all threads

@@ -101,6 +101,7 @@ struct py_stack {
     int cut;          /* 1: capacity met, the outer end is missing */
     int jit;          /* 1: the JIT has compiled parts of the innermost frame's code, whose unit may lag */
     int minor;        /* version of the frames, for the braid */
+    int in_transit;   /* 1 for PY_TORN where but for `last_try` it were PY_PUT_OFF */
     const char *torn; /* why, a static word, for PY_TORN */
 };
 

@@ -353,6 +353,7 @@ static const char *walk_markers(struct walk *walk, uint64_t thread, uint64_t cfr
 /* 3.10: a few instructions in which the chain has two readings; 3.11 and 3.12: it is not linked yet. */
 static enum py_status put_off(struct py_stack *stack, int last_try)
 {
+    stack->in_transit = last_try;
     return last_try ? torn(stack, "in transit") : PY_PUT_OFF;
 }
 
@@ -486,7 +487,7 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
 {
     const struct py_offsets *o = py->offsets;
     stack->frame_count = stack->segment_count = 0;
-    stack->cut = stack->jit = 0;
+    stack->cut = stack->jit = stack->in_transit = 0;
     stack->torn = NULL;
     stack->minor = py->minor;
     if (o == NULL)
