@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Programs that need a package: greenlet and gevent, Cython, pybind11. As test_shapes.py."""
 
+import json
 import os
+import shutil
+import subprocess
+from collections import Counter
 
 import harness
 import packages
@@ -62,3 +66,71 @@ def test_gevent(python, library):
         checker.native_only = starts_in_greenlet
         judge(python, done, checker, need_all=False, torn=0.1)
         assert {"serve", "ask", "ticking", "handle"} <= set(checker.met)
+
+
+# ---- extensions that are compiled here ----
+
+
+def compiled(python, kind):
+    """Builds shape_cython or shape_pybind into build/extensions/PYTHON; returns the environment to import it."""
+    code = (
+        "import json, sysconfig as s; "
+        "print(json.dumps([s.get_path('include'), s.get_config_var('EXT_SUFFIX')]))"
+    )
+    said = subprocess.run([harness.PYTHONS[python], "-c", code], stdout=subprocess.PIPE, check=True).stdout
+    include, suffix = json.loads(said)
+    compiler = shutil.which("cc" if kind == "cython" else "c++")
+    if compiler is None or not os.path.exists(os.path.join(include, "Python.h")):
+        pytest.skip(f"{python}: no compiler, or no Python.h in {include}")
+    base = environment(python, "cython" if kind == "cython" else "pybind11")
+    folder = harness.BUILD / "extensions" / python
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"shape_{kind}{suffix}"
+    source = PROGRAMS / ("shape_cython.pyx" if kind == "cython" else "shape_pybind.cpp")
+    command = [compiler, "-O0", "-g", "-w", "-shared", "-fPIC", f"-I{include}", "-o", target]
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        if kind == "cython":
+            made = folder / "shape_cython.c"
+            translate = [harness.PYTHONS[python], "-m", "cython", "-3", "-o", made, source]
+            subprocess.run(translate, check=True, env=base, timeout=120)
+            command.append(made)
+        else:
+            command += ["-std=c++17", f"-I{base['PYTHONPATH']}/pybind11/include", source]
+        subprocess.run(command, check=True, timeout=300)
+    return dict(base, PYTHONPATH=f"{folder}:{base['PYTHONPATH']}")
+
+
+# What lies between two Python functions: the extension's own code, by the Python function above it.
+BETWEEN = {
+    "cython": {"by_call": {"inner"}, "by_map": {"cy_generator", "gen"}},
+    "pybind": {"by_call": {"pb_call"}, "by_map": {"pb_map"}, "by_throw": {"pb_throw"}},
+}
+
+
+def missing_between(sample, kind):
+    """The first Python function whose way through the extension is not on the stack, or None."""
+    run_of = []
+    for frame in sample.frames:
+        if frame.kind == "native":
+            run_of.append(frame.function)
+            continue
+        wanted = BETWEEN[kind].get(frame.function)
+        if wanted and not any(word in name for word in wanted for name in run_of):
+            return frame.function
+        run_of = []
+    return None
+
+
+@pytest.mark.parametrize("kind", ["cython", "pybind"])
+@pytest.mark.parametrize("python", chosen(12))
+def test_extensions(python, kind, library):
+    base = compiled(python, kind)
+    program = PROGRAMS / "shape_extension.py"
+    for clock in clocks_of(harness.minor(python) + (kind == "pybind")):
+        print(f"{python} {clock} {kind}")
+        done = run(python, clock, program, kind, base=base)
+        checker = shapes.Checker(program)
+        judge(python, done, checker)
+        missing = Counter(missing_between(sample, kind) for sample in done.samples)
+        print(missing)
+        assert not +Counter({name: count for name, count in missing.items() if name}), missing
