@@ -84,12 +84,9 @@ class Recording:
 
     def _open_tree(self, path: Any, pid: int) -> int:
         files = processes.recordings(path)
-        if len(files) < 2 and not processes.has_folder(path):
-            whole = self._open_file(files[0] if files else path)
-            if pid and self._pid(whole) != pid:
-                self._library.recording_close(whole)
-                raise ValueError("there is no process %d in %s" % (pid, path))
-            return whole
+        if not files or (len(files) == 1 and not pid and not processes.has_folder(path)):
+            return self._open_file(files[0] if files else path)
+        files = [file for file in files if not pid or self._pid(file) == pid]
         parts: List[int] = []
         notes = [] if pid else processes.unsampled(path)
         unread: List[str] = []
@@ -99,9 +96,6 @@ class Recording:
                     parts.append(self._open_file(file))
                 except _library.ProfilerError as error:
                     unread.append(str(error))
-                    continue
-                if pid and self._pid(parts[-1]) != pid:
-                    self._library.recording_close(parts.pop())
             if not parts:
                 what = "process %d" % pid if pid else "recording that can be read"
                 raise ValueError(": ".join(["there is no %s in %s" % (what, path), *unread[:1]]))
@@ -117,10 +111,17 @@ class Recording:
             self._library.check(self._library.recording_note(whole, _library.text(note)))
         return int(whole)
 
-    def _pid(self, handle: int) -> int:
-        table = _library.Table(size=ctypes.sizeof(_library.Table))
-        self._library.check(self._library.recording_table(handle, ctypes.byref(table)))
-        return int(_library.Process.from_address(table.processes).pid)
+    def _pid(self, path: str) -> int:
+        """The process of a recording, read without names; 0 where it can't be read."""
+        handle = self._library.recording_open(_library.text(path), None)
+        if not handle:
+            return 0
+        try:
+            table = _library.Table(size=ctypes.sizeof(_library.Table))
+            self._library.check(self._library.recording_table(handle, ctypes.byref(table)))
+            return int(_library.Process.from_address(table.processes).pid)
+        finally:
+            self._library.recording_close(handle)
 
     def __enter__(self) -> "Recording":
         return self

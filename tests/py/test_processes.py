@@ -292,3 +292,34 @@ def test_names_of_trees(tmp_path):
     (tmp_path / "a.plait.d" / "1-2-00.plait").write_text("old")
     run = plait("run", "-q", "--force", "-o", "a.plait", "--", "true", folder=tmp_path)
     assert run.returncode == 0 and not (tmp_path / "a.plait.d").exists()
+
+
+IN_PROCESS = """
+import os, time, plait
+from plait import _library
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end: sum(range(999))
+profiler = plait.Profiler().start()
+burn(0.05)
+descriptors = sorted(os.listdir("/proc/self/fd"))
+if os.fork() == 0:
+    state = _library.load().state()
+    assert (state.running, state.samples, state.output) == (0, 0, b""), "nothing runs in the child"
+    assert sorted(os.listdir("/proc/self/fd")) == descriptors and len(os.listdir("/proc/self/task")) == 1
+    with plait.Profiler() as own: burn(0.1)
+    own.write_folded("child.folded")
+    os._exit(3)
+assert os.wait()[1] >> 8 == 3
+burn(0.05)
+profiler.stop()
+assert _library.load().state().samples > 20
+"""
+
+
+def test_a_fork_of_a_program_with_a_profiler_of_its_own(tmp_path):
+    """The child has no profiler until it starts one; the parent's goes on."""
+    words = [sys.executable, "-c", IN_PROCESS]
+    run = subprocess.run(words, cwd=str(tmp_path), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert ";burn" in (tmp_path / "child.folded").read_text()
