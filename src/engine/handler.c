@@ -405,6 +405,8 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
         return; /* a put-off's timer after its tick was taken with another one */
     if (rerun != RERUN_NONE && engine.clock->by_time) { /* what it used before is not the wait's */
         thread->tries = 0;
+        if (!thread->clock.attached) /* around a fork no account knows of it: it is still owed */
+            __atomic_fetch_add(&thread->owed, weight, __ATOMIC_RELAXED);
         return;
     }
     if (now < thread->rest_until) {
