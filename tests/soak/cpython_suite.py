@@ -2,11 +2,11 @@
 """CPython's own tests under `plait run`, their child processes included, compared with their plain results, test
 by test.
 
-    cpython_suite.py [--pythons EXE,...] [--clocks perf,poll] [--rates 1000,10000] [TEST ...]
+    cpython_suite.py [--pythons EXE,...] [--ways perf:1000,poll:10000] [TEST ...]
 
-Every test runs plain and once per clock and rate; what differs is run again, and counts when it differs again
+Every test runs plain and once per way, a clock and a rate; what differs is run again, and counts when it differs again
 while the plain results agree. Prints each difference; the exit status is 1 when there is one. Without --pythons:
-the 3.12 and the 3.13 found that have their test package.
+the 3.12 and the 3.13 found that have their test package; without --ways both rates, on each the other clock.
 """
 
 import argparse
@@ -43,6 +43,7 @@ TESTS = [
     "test_io",
     "test_gc",
 ]
+WAYS = (("perf:1000", "poll:10000"), ("poll:1000", "perf:10000"))
 SAMPLES_LEAST = 30
 # Without PYTHONPATH, which the tests would see.
 PLAIT = f"import sys; sys.path.insert(0, {str(harness.ROOT)!r}); from plait.cli import main; sys.exit(main())"
@@ -124,8 +125,7 @@ def compare(python, test, ways, match=()):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pythons")
-    parser.add_argument("--clocks", default="perf,poll")
-    parser.add_argument("--rates", default="1000,10000")
+    parser.add_argument("--ways")
     parser.add_argument("tests", nargs="*", default=TESTS)
     options = parser.parse_args()
     found = options.pythons.split(",") if options.pythons else [harness.newest_of(12), harness.newest_of(13)]
@@ -134,8 +134,9 @@ def main():
         print("skipped: no Python 3.12 or 3.13 with its test package found")
         return 0
     bad = runs = 0
-    ways = [(clock, int(rate)) for rate in options.rates.split(",") for clock in options.clocks.split(",")]
-    for python in pythons:
+    for number, python in enumerate(pythons):
+        named = options.ways.split(",") if options.ways else WAYS[number % len(WAYS)]
+        ways = [(clock, int(rate)) for clock, rate in (way.split(":") for way in named)]
         for test in options.tests:
             cases, flaky, result = compare(python, test, ways)
             for (clock, rate), lines in result.items():
