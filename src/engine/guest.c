@@ -13,6 +13,7 @@
 #include "follow.h"
 #include "got.h"
 #include "mask.h"
+#include "partial.h"
 #include "rerun.h"
 #include "wrap.h"
 #include <dlfcn.h>
@@ -143,6 +144,7 @@ void guest_pass_on(int number, siginfo_t *info, void *context)
     }
     if (!(action.sa_flags & SA_RESTART))
         rerun_refuse(context);
+    partial_end(context);
     int saved = errno;
     if (action.sa_flags & (int)SA_RESETHAND)
         guest_action[guest_current].sa_handler = SIG_DFL;

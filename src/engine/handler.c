@@ -14,6 +14,7 @@
 #include "../braid.h"
 #include "../greenlet.h"
 #include "../os/os.h"
+#include "partial.h"
 #include "rerun.h"
 #include "wrap.h"
 #include <fcntl.h>
@@ -393,6 +394,7 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     warm_up(thread);
     struct regs regs;
     unwind_regs_of_signal(&regs, context);
+    partial_origin(context, &regs);
     enum rerun rerun = rerun_check_unless(context, wrap_is_own(regs.pc, regs.sp, now));
     if (rerun == RERUN_AGAIN) {
         flags |= SAMPLE_RERUN;

@@ -12,12 +12,13 @@ enum rerun { RERUN_NONE, RERUN_AGAIN, RERUN_LEFT, RERUN_RESTARTED };
 /* Looks at the interrupted context: RERUN_AGAIN: an interrupted call will run again when the handler returns;
  * RERUN_LEFT: interrupted, but a signal of the program is pending or the call is not known, so it keeps its
  * EINTR; RERUN_RESTARTED: about to enter the kernel, for the first time or restarted by it; RERUN_NONE: not
- * in a system call. */
+ * in a system call. A write that has passed on only some of its bytes will go on (partial.h). */
 enum rerun rerun_check(void *context);
 /* The same for a call whose EINTR is known to be the program's own: RERUN_LEFT instead of RERUN_AGAIN. */
 enum rerun rerun_check_unless(void *context, int own);
 
-/* 1 when the context is that of an interrupted call (-EINTR behind its `syscall`), and where. */
+/* 1 when the context is that of a call that a signal may have ended (-EINTR, or a count that may be cut
+ * short, behind its `syscall`), and where. */
 int rerun_interrupted(const void *context, uint64_t *pc, uint64_t *sp);
 
 /* A signal of the program itself came through our handler, and the program asked for no SA_RESTART: the call

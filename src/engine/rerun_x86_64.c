@@ -11,6 +11,7 @@
 #include "rerun.h"
 
 #include "../os/os.h"
+#include "partial.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -214,7 +215,8 @@ int rerun_interrupted(const void *argument, uint64_t *pc, uint64_t *sp)
     const ucontext_t *context = argument;
     *pc = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     *sp = (uint64_t)context->uc_mcontext.gregs[REG_RSP];
-    return context->uc_mcontext.gregs[REG_RAX] == -EINTR && (*pc & 4095) >= 2 &&
+    int64_t result = context->uc_mcontext.gregs[REG_RAX];
+    return (result == -EINTR || result > 0) && (*pc & 4095) >= 2 &&
            is_syscall((const unsigned char *)(uintptr_t)*pc - 2);
 }
 
@@ -238,6 +240,13 @@ enum rerun rerun_check_unless(void *argument, int own)
         registers[REG_RAX] = number;
         registers[REG_RIP] -= 2;
         return RERUN_AGAIN;
+    }
+    if (registers[REG_RAX] > 0 && registers[REG_RAX] < registers[REG_RDX] && place >= 2 &&
+        is_syscall(pc - 2) && !own && !partial_is_inside(context)) {
+        long number = number_before(pc - 2, registers);
+        if (number > 0 && !handler_waits(context, 0))
+            partial_go_on(context, number);
+        return RERUN_NONE;
     }
     if (place <= 4094 && is_syscall(pc)) {
         if (LISTED(restartable, (uint64_t)registers[REG_RAX]) && handler_waits(context, 1))

@@ -5,6 +5,7 @@
 
 #include "../os/os.h"
 #include "engine.h"
+#include "partial.h"
 #include "rerun.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,6 +28,7 @@ static __thread struct {
 static void wrapper(int signal, siginfo_t *info, void *context)
 {
     handler_function *function = __atomic_load_n(&program[signal], __ATOMIC_ACQUIRE);
+    partial_end(context);
     if (function != NULL)
         function(signal, info, context);
     uint64_t pc, sp;

@@ -11,6 +11,7 @@ import pytest
 # Objects whose code runs in the signal handler.
 HANDLER_OBJECTS = [
     "engine/handler*.o",
+    "engine/partial*.o",
     "engine/rerun*.o",
     "engine/wrap*.o",
     "native/unwind*.o",
@@ -44,7 +45,7 @@ OUTSIDE = {
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|greenlet|writer"
-    r"|intern|engine|handler|helper|clock|threads|guest|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
+    r"|intern|engine|handler|helper|clock|threads|guest|partial|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
 )
 
 INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd|syscall"
