@@ -243,7 +243,7 @@ enum rerun rerun_check_unless(void *argument, int own)
     }
     if (registers[REG_RAX] > 0 && registers[REG_RAX] < registers[REG_RDX] && place >= 2 &&
         is_syscall(pc - 2) && !own && !partial_is_inside(context)) {
-        long number = number_before(pc - 2, registers);
+        long number = number_before(pc - 2, context);
         if (number > 0 && !handler_waits(context, 0))
             partial_go_on(context, number);
         return RERUN_NONE;
