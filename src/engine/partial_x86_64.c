@@ -85,8 +85,8 @@ static int is_whole(long number, uint64_t flags)
     return number == SYS_write;
 }
 
-/* Files on a disk are not cut short by signals but by their limits, and to meet those again may mean something
- * else. */
+/* Files on a disk are not cut short by signals but by their limits, and to meet those again may mean
+ * something else. */
 static __attribute__((noinline)) int is_stream(int fd)
 {
     struct stat status;
