@@ -101,6 +101,11 @@ def profiled(python, test, clock, rate, match=()):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def has_test(python, test):
+    """Some installations leave parts of the package out."""
+    return harness.run([python, "-c", f"import test.{test}"]).status == 0
+
+
 def has_test_package(python):
     run = harness.run([python, "-c", "import test.test_fork1, test.libregrtest"])
     return run.status == 0
@@ -138,6 +143,9 @@ def main():
         named = options.ways.split(",") if options.ways else WAYS[number % len(WAYS)]
         ways = [(clock, int(rate)) for clock, rate in (way.split(":") for way in named)]
         for test in options.tests:
+            if not has_test(python, test):
+                print(f"skipped: {python} has no {test}", flush=True)
+                continue
             cases, flaky, result = compare(python, test, ways)
             for (clock, rate), lines in result.items():
                 print(
