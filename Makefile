@@ -46,7 +46,8 @@ $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) i
 
 # Small before fast: what runs once, or in reports.
 SMALL := $(addprefix record/,aggregate elfsyms folded json merge output plumbing reader recording select summary text visible) \
-         $(addprefix engine/,api exec follow got guest mask preload profiles program shell user)
+         $(addprefix engine/,api exec follow got guest helper mask preload proc profiles program roster shell user waits) \
+         $(addprefix python/,attach eval offsets slot)
 $(SMALL:%=$(BUILD)/obj/%.o): ALL_CFLAGS += -Os
 
 $(BUILD)/obj/%.o: src/%.c

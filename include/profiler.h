@@ -51,7 +51,7 @@ struct profiler_options {
     uint32_t rate;       /* Hz, 1 to 20000; 0 = 1000 */
     uint32_t depth;      /* frames kept of a stack, 2 to 4096; 0 = 128; of deeper ones both ends are kept */
     const char *clock;   /* "perf", "poll", "posix"; NULL or "auto" = the best one that works here */
-    const char *mode;    /* "cpu"; NULL = "cpu" */
+    const char *mode;    /* "cpu": what threads do on a CPU; "wall": that and their waits; NULL = "cpu" */
     const char *output;  /* recording to write (created; an existing file is an error); NULL = a temporary
                             file that goes when the process ends or the next start replaces it */
     const char *threads; /* "all" (NULL), or "current": only the thread that calls profiler_start */
@@ -176,11 +176,13 @@ struct profiler_node { /* of the stack tree, root side first: parent < own numbe
     int64_t memory;        /* bytes, self */
 };
 struct profiler_sample {
-    uint64_t time; /* ns since the recording's start */
-    uint64_t weight;
+    uint64_t time;   /* ns since the recording's start; of a repeat, the end of its span */
+    uint64_t weight; /* ns of the recording's mode: CPU time, or in wall mode real time */
+    uint64_t cpu;    /* ns of CPU time */
     uint32_t node, thread;
-    uint32_t flags; /* profiler_flag_name names the bits */
-    uint32_t zero;
+    uint32_t flags;                /* profiler_flag_name names the bits */
+    uint32_t state;                /* wall mode: profiler_state_name names the bits */
+    uint32_t wait_call, wait_kind; /* waiting: string numbers: the system call, what it waits for */
 };
 struct profiler_thread {
     uint32_t tid, name; /* string number */
@@ -222,6 +224,7 @@ struct profiler_table {
 };
 PROFILER_API int profiler_recording_table(struct profiler_recording *recording, struct profiler_table *table);
 PROFILER_API const char *profiler_flag_name(unsigned bit);
+PROFILER_API const char *profiler_state_name(unsigned bit);
 
 /* Header fields, counters and remarks as text, in order: key and value; 0 past the end, else 1. Keys: see
  * docs/recording.md. Key "note" may come several times: one line each, worth showing to the user. */

@@ -119,10 +119,13 @@ class Sample(Structure):
     _fields_ = [
         ("time", c_uint64),
         ("weight", c_uint64),
+        ("cpu", c_uint64),
         ("node", c_uint32),
         ("thread", c_uint32),
         ("flags", c_uint32),
-        ("zero", c_uint32),
+        ("state", c_uint32),
+        ("wait_call", c_uint32),
+        ("wait_kind", c_uint32),
     ]
 
 
@@ -205,6 +208,7 @@ _PROTOTYPES: Tuple[Tuple[str, Any, Tuple[Any, ...]], ...] = (
     ("recording_close", None, (c_void_p,)),
     ("recording_table", c_int, (c_void_p, POINTER(Table))),
     ("flag_name", c_char_p, (c_uint,)),
+    ("state_name", c_char_p, (c_uint,)),
     ("recording_field", c_int, (c_void_p, c_uint32, POINTER(c_char_p), POINTER(c_char_p))),
     ("recording_select", c_int, (c_void_p, POINTER(c_uint64), c_uint32)),
     ("recording_json", c_int, (c_void_p, c_char_p)),

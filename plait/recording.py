@@ -213,6 +213,11 @@ class Recording:
         names = ((bit, self._library.flag_name(bit)) for bit in range(32))
         return {bit: name.decode() for bit, name in names if name}
 
+    def state_names(self) -> Dict[int, str]:
+        """What a thread did, in wall mode: bit and name."""
+        names = ((bit, self._library.state_name(bit)) for bit in range(32))
+        return {bit: name.decode() for bit, name in names if name}
+
     def select(self, intervals: Iterable[Tuple[int, int, int]]) -> None:
         """Keeps only samples inside [from, to) of a thread (0 = all); nothing = everything."""
         triples = [number for interval in intervals for number in interval]

@@ -21,7 +21,7 @@ from .. import _library, processes
 
 HELP = "profile a program: plait run [OPTIONS] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS"
 
-_WITH_VALUE = {"-o", "--output", "-r", "--rate", "-d", "--depth", "--clock", "--python"}
+_WITH_VALUE = {"-o", "--output", "-r", "--rate", "-d", "--depth", "--clock", "--mode", "--python"}
 _FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH", "IO", "PWR")
 _PYTHON_ENDINGS = (".py", ".pyw", ".pyc", ".pyz")
 _SETTINGS_MAX = 8000  # the library reads no more
@@ -31,7 +31,7 @@ _SI_KERNEL = 0x80  # a signal of the terminal: the whole foreground group got it
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="plait run",
-        usage="plait run [-o FILE] [-r RATE] [--clock CLOCK] [--depth FRAMES] [--python EXE]\n"
+        usage="plait run [-o FILE] [-r RATE] [--mode MODE] [--clock CLOCK] [--depth FRAMES] [--python EXE]\n"
         "                 [--no-children] [-q] [--force] [--] script.py ARGS | -m MODULE ARGS | PROGRAM ARGS",
         description="Runs a program under the profiler and says where its time went.",
     )
@@ -39,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help="the recording (PROGRAM-TIME-PID.plait); children's: FILE.d/"
     )
     result.add_argument("-r", "--rate", default="0", metavar="HZ", help="samples a second (1000; also 1khz)")
+    result.add_argument(
+        "--mode",
+        choices=("cpu", "wall"),
+        default="cpu",
+        help="cpu: what threads do on a CPU; wall: that and their waits",
+    )
     result.add_argument("--clock", choices=("auto", "perf", "poll", "posix"), default="auto")
     result.add_argument(
         "-d", "--depth", type=int, default=0, metavar="FRAMES", help="frames of a stack (128)"
@@ -64,7 +70,7 @@ def main(words: List[str]) -> int:
     if chosen.depth and not 2 <= chosen.depth <= 4096:
         raise ValueError("--depth takes 2 to 4096 frames, not %d" % chosen.depth)
     output = output_path(chosen.output, target, chosen.force)
-    settings = {"clock": chosen.clock}
+    settings = {"clock": chosen.clock, "mode": chosen.mode}
     settings.update({} if chosen.no_children else {"children": "1"})
     settings.update({"rate": str(rate)} if rate else {})
     settings.update({"depth": str(chosen.depth)} if chosen.depth else {})

@@ -42,11 +42,21 @@ enum {
     X(8, LATE, "late", "stands for more than one period: ticks before it were merged into it")               \
     X(9, GUESSED, "guessed", "a native frame without unwind tables was stepped by its frame pointer")        \
     X(10, WALK_LIMIT, "walk_limit", "the walk met its bound: the outer end is missing")                      \
-    X(11, JIT, "jit", "the JIT has compiled parts of the innermost function: its line is approximate")
+    X(11, JIT, "jit", "the JIT has compiled parts of the innermost function: its line is approximate")       \
+    X(12, REPEAT, "repeat", "a wait that lasts: its stack was taken before, no tick")
 
 enum sample_flag {
 #define X(bit, name, text, meaning) SAMPLE_##name = 1 << (bit),
     SAMPLE_FLAGS(X)
+#undef X
+};
+
+/* What the thread did, in wall mode. */
+#define SAMPLE_STATES(X) X(0, WAITING, "waiting", "asleep in a system call")
+
+enum sample_state {
+#define X(bit, name, text, meaning) STATE_##name = 1 << (bit),
+    SAMPLE_STATES(X)
 #undef X
 };
 
@@ -63,11 +73,15 @@ struct sample {
     struct record record;
     uint64_t time;         /* os_now() of the tick, ns */
     uint64_t weight;       /* CPU time it stands for, ns */
+    uint64_t wall;         /* wall mode: real time it stands for, ns */
     int64_t memory;        /* change of the resident set since the sample before it, bytes */
     uint64_t instructions; /* since the thread's sample before it; 0 without a counter */
     uint32_t depth;        /* frames that the braided stack had */
     uint32_t count;        /* frames recorded here: all, or both ends (count < depth) */
     uint32_t cut_at;       /* when cut: index of the first frame after the gap */
+    uint16_t state;        /* enum sample_state */
+    uint16_t call;         /* waiting: the system call's number + 1, 0 unknown */
+    uint32_t argument;     /* waiting: the call's first argument, a descriptor where it takes one */
     uint32_t zero;
     struct frame frames[];
 };

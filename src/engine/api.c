@@ -77,8 +77,8 @@ static int check_options(const struct profiler_options *o, struct error *error)
     if (!same(o->clock, "perf") && !same(o->clock, "poll") && !same(o->clock, "posix"))
         return error_set(error, PROFILER_BAD_OPTION, 0, "clock %s: there are perf, poll, posix and auto",
                          o->clock);
-    if (!same(o->mode, "cpu"))
-        return error_set(error, PROFILER_BAD_OPTION, 0, "mode %s: there is cpu", o->mode);
+    if (!same(o->mode, "cpu") && !same(o->mode, "wall"))
+        return error_set(error, PROFILER_BAD_OPTION, 0, "mode %s: there are cpu and wall", o->mode);
     if (o->threads != NULL && strcmp(o->threads, "all") != 0 && strcmp(o->threads, "current") != 0)
         return error_set(error, PROFILER_BAD_OPTION, 0, "threads %s: there are all and current", o->threads);
     return 0;
@@ -153,7 +153,7 @@ static void describe(void)
     field("pid", "%d", engine.pid);
     field("parent", "%d", (int)os_call0(SYS_getppid));
     field("started", "%llu", (unsigned long long)os_wall());
-    field("mode", "cpu");
+    field("mode", engine.wall ? "wall" : "cpu");
     field("rate", "%u", engine.rate);
     field("depth", "%u", engine.depth);
     field("argv", "%s", argv_text(arguments, sizeof arguments));
@@ -322,6 +322,7 @@ static int set_up(const struct profiler_options *o, struct error *error)
     engine.period = 1000000000ULL / engine.rate;
     engine.clock = NULL;
     engine.wanted_clock = o->clock != NULL && strcmp(o->clock, "auto") != 0 ? o->clock : NULL;
+    engine.wall = o->mode != NULL && strcmp(o->mode, "wall") == 0;
     engine.only_tid = o->threads != NULL && strcmp(o->threads, "current") == 0 ? os_thread_id() : 0;
     if ((code = set_output(o, error)) != 0 || (code = prepare(error)) != 0)
         return code;
@@ -511,7 +512,7 @@ static void fill_state(struct profiler_state *state)
     state->depth = engine.depth;
     state->threads = engine.thread_numbers;
     state->clock = engine.clock != NULL ? engine.clock->name : "";
-    state->mode = "cpu";
+    state->mode = engine.wall ? "wall" : "cpu";
     state->output = engine.output;
     state->elapsed = engine.start == 0 ? 0 : (engine.stop != 0 ? engine.stop : os_now()) - engine.start;
     state->python = engine.python_state > 0 ? engine.python.minor : engine.python_state;

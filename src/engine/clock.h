@@ -13,24 +13,13 @@ struct thread;
 
 struct clock_thread {
     int fd;              /* perf: event, -1 none */
-    int schedstat;       /* poll: descriptor, -1 none */
     int timer;           /* posix: timer id, -1 none */
     volatile void *page; /* perf: its mapped pages, NULL none */
     uint64_t head;       /* perf, handler: records seen */
-    uint64_t seen;       /* poll: CPU clock at the last signal, ns; perf: ns counted at the last look */
+    uint64_t seen;       /* perf: ns counted at the last look */
+    uint64_t base;       /* perf: what ticks stood for when the event began */
     uint64_t start;      /* poll: CPU clock at which its account was opened */
     uint64_t given;      /* poll: thread->given then */
-    uint64_t cpu;        /* poll: CPU clock at the last look that told what the thread did */
-    uint64_t looked;     /* poll: os_now() of that look */
-    uint64_t time;       /* poll: thread->time when last signalled */
-    uint32_t waits;      /* poll: ticks in a row that met it in a wait and seemed to wake it */
-    uint64_t delay;      /* poll: ns in the run queue, at the last signal */
-    uint64_t base;       /* poll: CPU clock that must be passed for the next signal */
-    uint64_t look;       /* poll: os_now() of the next look */
-    uint64_t ticks;      /* poll: thread->ticks when last signalled */
-    uint32_t idle;       /* poll: looks in a row at which it stood still */
-    uint64_t due;        /* poll: a tick set for later has come by then */
-    uint32_t signalled;  /* poll: a signal is out, its handler not yet seen */
     int attached;
 };
 
@@ -50,6 +39,9 @@ struct clock_ops {
     void (*settle)(struct thread *thread);
     /* Handler: CPU time in ns that this tick stands for. Async-signal-safe, no system call. */
     uint64_t (*weight)(struct thread *thread, const siginfo_t *info);
+    /* Helper, by time only: CPU time that a look's tick stands for if it meets the thread at work. NULL where
+     * ticks come by CPU time. */
+    uint64_t (*worth)(struct thread *thread, uint64_t cpu, uint64_t now);
 };
 
 extern const struct clock_ops clock_perf, clock_poll, clock_posix;

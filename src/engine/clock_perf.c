@@ -165,4 +165,4 @@ static uint64_t weight(struct thread *thread, const siginfo_t *info)
     return overflows * event_period();
 }
 
-const struct clock_ops clock_perf = {"perf", "", 0, probe, attach, detach, turn, settle, weight};
+const struct clock_ops clock_perf = {"perf", "", 0, probe, attach, detach, turn, settle, weight, NULL};

@@ -76,4 +76,4 @@ const struct clock_ops clock_posix = {
     0,       probe,
     attach,  detach,
     turn,    settle,
-    weight};
+    weight,  NULL};

@@ -15,6 +15,7 @@
 #include "../record/writer.h"
 #include "clock.h"
 #include "counter.h"
+#include "look.h"
 #include "profiler.h"
 #include <signal.h>
 #include <stddef.h>
@@ -30,13 +31,15 @@ enum {
 };
 
 /* What a signal of ours is for; travels in si_value as ENGINE_TAG | purpose << 16 | slot. */
-enum engine_purpose { PURPOSE_TICK = 1, PURPOSE_PUT_OFF = 2, PURPOSE_RESTART = 3 };
+enum engine_purpose { PURPOSE_TICK = 1, PURPOSE_PUT_OFF = 2, PURPOSE_RESTART = 3, PURPOSE_LOOK = 4 };
 #define ENGINE_TAG                  0x506c616900000000ULL
 #define ENGINE_TAG_MASK             0xffffffff00000000ULL
 #define ENGINE_VALUE(purpose, slot) (ENGINE_TAG | (uint64_t)(purpose) << 16 | (slot))
 
 /* A slot's life: FREE -> CLAIMED (being filled) -> LIVE -> GONE (thread ended; ring still to drain) -> FREE
  */
+enum in_wait { IN_WAIT = 1, IN_WAIT_RECORDED = 2 }; /* the latter with a sample in the ring */
+
 enum thread_state { THREAD_FREE, THREAD_CLAIMED, THREAD_LIVE, THREAD_GONE };
 
 struct thread {
@@ -49,9 +52,10 @@ struct thread {
     /* handler */
     uint64_t pointer;                /* its thread pointer; 0 until first met; atomic */
     uint32_t busy;                   /* handlers that run on it; never given away meanwhile; atomic */
-    uint32_t in_wait;                /* the last tick met the thread in a system call; atomic */
+    uint32_t in_wait;                /* enum in_wait of the last look's tick; atomic */
+    uint64_t heard;                  /* looks' ticks so far; atomic */
     uint64_t ticks;                  /* handler runs so far; atomic */
-    uint64_t carry;                  /* weight of a tick that was put off */
+    uint64_t carry, carry_wall;      /* what a tick that was put off stands for; atomic */
     uint64_t carry_time;             /* and its time */
     int cpu;                         /* where its last tick ran, -1 none yet; atomic */
     uint32_t tries;                  /* how often it was */
@@ -75,6 +79,7 @@ struct thread {
     uint64_t aimed; /* poll: os_now() for which its signal was meant, 0 = none; atomic */
     int aimed_cpu;  /* poll: where the helper was when it sent it, -1 for a timer's; atomic */
     uint64_t owed;  /* weight for the thread's next tick: found missing (perf), all of it (poll); atomic */
+    uint64_t owed_wall; /* wall mode: real time that the next look's tick stands for, ns; atomic */
 
     void *(*begin)(void *); /* a hooked thread's start routine and argument */
     void *argument;
@@ -82,6 +87,7 @@ struct thread {
 
     /* clock, helper's but where the clock's file says otherwise */
     struct clock_thread clock;
+    struct look look;
     struct counter instructions;
     int timer;          /* one-shot for put-offs, -1 none */
     uint64_t uncharged; /* its CPU clock before it was attached: at a fork's start, 0 at its birth;
@@ -113,6 +119,7 @@ struct engine {
     uint64_t period;   /* ns */
     int empty_handler; /* bench: the handler returns at once */
     int only_tid;      /* 0 = all threads */
+    int wall;          /* 1: wall mode */
     int overwrite, temporary;
     int in_folder; /* the recording is a child's: follow.c names it */
     const struct clock_ops *clock;
@@ -205,6 +212,8 @@ void handler_set_self(struct thread *thread);
 
 /* ---- helper.c ---- */
 void helper_main(void *argument); /* the thread */
+/* Writes all that the thread's ring holds. Helper. */
+void helper_drain_thread(struct thread *thread);
 
 /* ---- roster.c: the helper's ---- */
 /* At the helper's start; `first`: of the recording. */
@@ -216,6 +225,9 @@ void roster_attach_all(void);
 void roster_detach_all(int keep_time);
 /* Before the end: what threads that can't tick have used. */
 void roster_last_look(void);
+/* The clock's ticks on the thread, and looks where they are needed; 0 or negative errno. */
+int roster_start_clock(struct thread *thread);
+void roster_stop_clock(struct thread *thread);
 /* Gives the thread its one-shot, if it has none: 1 when it has one now. Its signal's purpose is
  * PURPOSE_PUT_OFF. */
 int roster_give_timer(struct thread *thread);

@@ -104,11 +104,12 @@ static struct thread *enter_without_value(void)
 {
     enum { LATE_NS = 100 * 1000 * 1000 };
     struct thread *thread = self_thread;
-    if (engine.clock != &clock_poll)
+    if (engine.clock != &clock_poll && !engine.wall)
         return NULL;
     if (thread == NULL || threads_at(thread->slot) != thread)
         thread = threads_of_tid(os_thread_id(), NULL);
-    if (thread == NULL || (load(&thread->owed) == 0 && load(&thread->aimed) + LATE_NS < os_now()))
+    if (thread == NULL || (load(&thread->owed) == 0 && load(&thread->owed_wall) == 0 &&
+                           load(&thread->aimed) + LATE_NS < os_now()))
         return NULL;
     return enter(thread) ? thread : NULL;
 }
@@ -129,7 +130,7 @@ static unsigned purpose_of(const siginfo_t *info, struct thread **thread)
         return purpose;
     }
     if (info->si_code == SI_USER && info->si_pid == 0 && info->si_uid == 0)
-        return (*thread = enter_without_value()) != NULL ? PURPOSE_TICK : 0;
+        return (*thread = enter_without_value()) != NULL ? PURPOSE_LOOK : 0;
     if (info->si_code < POLL_IN || info->si_code > POLL_HUP)
         return 0;
     if ((*thread = enter_by_event(info->si_fd)) != NULL)
@@ -287,10 +288,15 @@ static void copy_codes(struct thread *thread)
 
 /* ---- the sample ---- */
 
-static void lose(struct thread *thread, uint64_t weight)
+/* What a tick stands for: ns of CPU time, and in wall mode of real time. */
+struct amount {
+    uint64_t cpu, wall;
+};
+
+static void lose(struct thread *thread, const struct amount *amount)
 {
     add(&thread->lost, 1);
-    add(&thread->lost_weight, weight);
+    add(&thread->lost_weight, amount->cpu);
 }
 
 /* The braided stack into the sample, straight where it fits; of a deeper one both ends. */
@@ -316,39 +322,47 @@ static void braid_into(struct thread *thread, const struct stacks *stacks, struc
     sample->zero = 0;
 }
 
-static void record(struct thread *thread, const struct stacks *stacks, uint32_t flags, uint64_t time,
-                   uint64_t weight)
+/* 1, or 0 where the ring is full. */
+static int record(struct thread *thread, const struct stacks *stacks, uint32_t flags, uint64_t time,
+                  const struct amount *amount, const struct rerun_call *call)
 {
     uint32_t most = stacks->native.count + stacks->python.frame_count;
     uint32_t room = most < engine.depth ? most : engine.depth;
     struct sample *sample =
         ring_reserve(&thread->ring, (uint32_t)(sizeof(struct sample) + room * sizeof(struct frame)));
     if (sample == NULL) {
-        lose(thread, weight);
-        return;
+        lose(thread, amount);
+        return 0;
     }
     braid_into(thread, stacks, sample, &flags);
     sample->record.kind = RECORD_SAMPLE;
     sample->record.flags = (uint16_t)flags;
     sample->time = time;
-    sample->weight = weight;
+    sample->weight = amount->cpu;
+    sample->wall = amount->wall;
+    sample->state = call->number >= 0 ? STATE_WAITING : 0;
+    sample->call = (uint16_t)(call->number + 1);
+    sample->argument = (uint32_t)call->argument;
     sample->memory = 0;
     if (__atomic_load_n(&engine.memory_delta, __ATOMIC_RELAXED) != 0)
         sample->memory = __atomic_exchange_n(&engine.memory_delta, 0, __ATOMIC_RELAXED);
     sample->instructions = counter_delta(&thread->instructions);
     ring_commit(&thread->ring, &sample->record,
                 (uint32_t)(sizeof(struct sample) + sample->count * sizeof(struct frame)));
+    return 1;
 }
 
-/* Arms the thread's one-shot: the tick comes back after `delay` ns (below a second), with its weight. */
-static int put_off(struct thread *thread, uint64_t time, uint64_t weight, uint64_t delay)
+/* Arms the thread's one-shot: the tick comes back after `delay` ns (below a second), with what it stands for.
+ */
+static int put_off(struct thread *thread, uint64_t time, const struct amount *amount, uint64_t delay)
 {
     if (thread->timer < 0 || thread->tries >= PUT_OFF_TRIES)
         return 0;
     struct itimerspec soon = {{0, 0}, {0, (long)delay}};
     if (os_call4(SYS_timer_settime, thread->timer, 0, &soon, 0) < 0)
         return 0;
-    __atomic_store_n(&thread->carry, weight, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->carry, amount->cpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->carry_wall, amount->wall, __ATOMIC_RELAXED);
     thread->carry_time = time;
     thread->tries++;
     add(&thread->put_off, 1);
@@ -370,55 +384,78 @@ static uint64_t stale_for(const struct thread *thread, uint64_t now)
     return longest / 30 + (now * 0x9e3779b97f4a7c15ULL >> 32) * longest / UINT32_MAX;
 }
 
-static uint64_t weight_of(struct thread *thread, const siginfo_t *info, unsigned purpose, uint32_t *flags)
+static uint64_t take(uint64_t *word)
+{
+    return load(word) != 0 ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
+}
+
+static void amount_of(struct thread *thread, const siginfo_t *info, unsigned purpose, struct amount *amount,
+                      uint32_t *flags)
 {
     const struct clock_ops *clock = engine.clock;
-    uint64_t weight = thread->carry;
-    __atomic_store_n(&thread->carry, 0, __ATOMIC_RELAXED);
-    if (weight != 0)
+    *amount = (struct amount){take(&thread->carry), take(&thread->carry_wall)};
+    if (amount->cpu != 0 || amount->wall != 0)
         *flags |= SAMPLE_PUT_OFF;
-    if (purpose != PURPOSE_PUT_OFF && clock != NULL)
-        weight += clock->weight(thread, info);
-    if (load(&thread->owed) != 0)
-        weight += __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
-    if (weight > engine.period + engine.period / 2)
+    if (purpose == PURPOSE_TICK && clock != NULL)
+        amount->cpu += clock->weight(thread, info);
+    else
+        amount->wall += take(&thread->owed_wall);
+    if (purpose != PURPOSE_LOOK || clock->by_time)
+        amount->cpu += take(&thread->owed);
+    if (amount->cpu > engine.period + engine.period / 2)
         *flags |= SAMPLE_LATE;
-    return weight;
+}
+
+/* Runs an interrupted wait again, and says whether there was one. */
+static int check_wait(struct thread *thread, const struct regs *regs, void *context, uint64_t now,
+                      struct rerun_call *call, uint32_t *flags)
+{
+    enum rerun rerun = rerun_check_unless(context, wrap_is_own(regs->pc, regs->sp, now));
+    if (rerun == RERUN_AGAIN) {
+        *flags |= SAMPLE_RERUN;
+        add(&thread->reruns, 1);
+    }
+    if (rerun != RERUN_NONE)
+        add(&thread->calls, rerun != RERUN_RESTARTED);
+    *call = (struct rerun_call){.number = -1};
+    if (rerun != RERUN_NONE)
+        rerun_call(context, call);
+    return rerun != RERUN_NONE;
 }
 
 static void tick(struct thread *thread, const siginfo_t *info, void *context, unsigned purpose, uint64_t now)
 {
     uint32_t flags = 0;
-    uint64_t time = thread->carry != 0 ? thread->carry_time : now;
-    uint64_t weight = weight_of(thread, info, purpose, &flags);
+    struct amount amount;
+    uint64_t time = load(&thread->carry) != 0 || load(&thread->carry_wall) != 0 ? thread->carry_time : now;
+    amount_of(thread, info, purpose, &amount, &flags);
     warm_up(thread);
     struct regs regs;
+    struct rerun_call call;
     unwind_regs_of_signal(&regs, context);
     partial_origin(context, &regs);
-    enum rerun rerun = rerun_check_unless(context, wrap_is_own(regs.pc, regs.sp, now));
-    if (rerun == RERUN_AGAIN) {
-        flags |= SAMPLE_RERUN;
-        add(&thread->reruns, 1);
+    int waits = check_wait(thread, &regs, context, now, &call, &flags);
+    if (purpose != PURPOSE_TICK)
+        __atomic_store_n(&thread->in_wait, waits ? IN_WAIT : 0, __ATOMIC_RELAXED);
+    if (waits && engine.clock->by_time) { /* what the thread used before is not the wait's */
+        if (!thread->clock.attached)      /* around a fork no account knows of it: it is still owed */
+            __atomic_fetch_add(&thread->owed, amount.cpu, __ATOMIC_RELAXED);
+        amount.cpu = 0;
     }
-    if (rerun != RERUN_NONE)
-        add(&thread->calls, rerun != RERUN_RESTARTED);
-    __atomic_store_n(&thread->in_wait, rerun != RERUN_NONE, __ATOMIC_RELAXED);
-    if (weight == 0)
-        return; /* a put-off's timer after its tick was taken with another one */
-    if (rerun != RERUN_NONE && engine.clock->by_time) { /* what it used before is not the wait's */
-        thread->tries = 0;
-        if (!thread->clock.attached) /* around a fork no account knows of it: it is still owed */
-            __atomic_fetch_add(&thread->owed, weight, __ATOMIC_RELAXED);
+    if (amount.cpu == 0 && amount.wall == 0) {
+        thread->tries = 0; /* among others a put-off's timer after its tick was taken with another one */
         return;
     }
     if (now < thread->rest_until) {
         thread->tries = 0;
-        __atomic_fetch_add(&thread->owed, weight, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&thread->owed, amount.cpu, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&thread->owed_wall, amount.wall, __ATOMIC_RELAXED);
         return;
     }
 
-    uint64_t stale = rerun == RERUN_NONE ? stale_for(thread, now) : 0;
-    if (stale != 0 && put_off(thread, time, weight, stale)) {
+    int looked = amount.wall != 0 || engine.clock->by_time; /* a look's, not a tick of CPU time */
+    uint64_t stale = looked && !waits ? stale_for(thread, now) : 0;
+    if (stale != 0 && put_off(thread, time, &amount, stale)) {
         __atomic_store_n(&thread->aimed, now + stale, __ATOMIC_RELAXED);
         __atomic_store_n(&thread->aimed_cpu, -1, __ATOMIC_RELAXED);
         return;
@@ -426,14 +463,15 @@ static void tick(struct thread *thread, const siginfo_t *info, void *context, un
     struct stacks stacks;
     if (take_stacks(thread, &regs, context, 0, &stacks, &flags) < 0) {
         /* The chain is being relinked and will be whole in nanoseconds. */
-        if (put_off(thread, time, weight, (uint64_t)PUT_OFF_NS << thread->tries))
+        if (put_off(thread, time, &amount, (uint64_t)PUT_OFF_NS << thread->tries))
             return;
         take_stacks(thread, &regs, context, 1, &stacks, &flags);
     }
     thread->tries = 0;
-    add(&thread->given, weight);
+    add(&thread->given, amount.cpu);
     copy_codes(thread);
-    record(thread, &stacks, flags, time, weight);
+    if (record(thread, &stacks, flags, time, &amount, &call) && waits && purpose != PURPOSE_TICK)
+        __atomic_store_n(&thread->in_wait, IN_WAIT_RECORDED, __ATOMIC_RELAXED);
 }
 
 /* The walk of a very deep stack can take longer than a period; with a tick after each the program would stand
@@ -469,6 +507,8 @@ void handler_on_signal(int signal, siginfo_t *info, void *context)
     else
         tick(thread, info, context, purpose, begin);
     rest(thread, begin);
+    if (purpose != PURPOSE_TICK)
+        __atomic_store_n(&thread->heard, load(&thread->heard) + 1, __ATOMIC_RELEASE);
     __atomic_store_n(&thread->ticks, load(&thread->ticks) + 1, __ATOMIC_RELEASE);
     leave(thread);
 }

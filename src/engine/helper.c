@@ -9,6 +9,7 @@
 #include "../native/libs.h"
 #include "../os/os.h"
 #include "user.h"
+#include "waits.h"
 #include "follow.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ enum {
 
 static struct {
     uint64_t drain, memory; /* os_now() when next due */
+    int all;                /* a drain was asked for: also what is usually written later */
     uint32_t libraries;     /* written to the recording so far */
     int statm;
     int64_t resident, mapped; /* pages */
@@ -58,7 +60,7 @@ static void keep_up_with(unsigned *looks)
     }
 }
 
-static void drain_thread(struct thread *thread, unsigned *looks)
+static void drain_ring(struct thread *thread, unsigned *looks)
 {
     const struct record *record;
     while ((record = ring_peek(&thread->ring)) != NULL) {
@@ -79,10 +81,16 @@ static void drain_thread(struct thread *thread, unsigned *looks)
     thread->lost_weight_seen = weight;
 }
 
+void helper_drain_thread(struct thread *thread)
+{
+    unsigned looks = 0;
+    drain_ring(thread, &looks);
+}
+
 static void bury(struct thread *thread)
 {
     if (thread->clock.attached)
-        engine.clock->detach(thread);
+        roster_stop_clock(thread);
     roster_write_off(thread, "the thread ended before its tick");
     counter_unmap(counter_hide(&thread->instructions));
     if (thread->timer >= 0)
@@ -107,7 +115,9 @@ static void drain_rings(void)
             continue;
         if (thread->clock.attached)
             engine.clock->settle(thread);
-        drain_thread(thread, &looks);
+        drain_ring(thread, &looks);
+        if (engine.wall)
+            look_write_wait(thread, os_now(), turn.all);
         if (state == THREAD_GONE)
             bury(thread);
     }
@@ -232,6 +242,7 @@ static void drain(uint64_t now)
     uint32_t asked = __atomic_load_n(&engine.drain_asked, __ATOMIC_ACQUIRE);
     keep_libraries();
     find_interpreter();
+    turn.all = asked != engine.drain_done;
     drain_rings();
     static uint64_t counters;
     if (now >= counters || asked != engine.drain_done) {
@@ -283,6 +294,8 @@ static void work(void)
         if (__atomic_exchange_n(&engine.missed, 0, __ATOMIC_ACQ_REL))
             keep_libraries();
         uint64_t next = engine.clocks_off ? UINT64_MAX : engine.clock->turn(now);
+        if (engine.wall && !engine.clocks_off && engine.clock->turn != look_turn)
+            next = look_turn(now);
         if (now >= turn.memory && !engine.clocks_off) {
             read_memory();
             uint64_t every = now - engine.start < 2ULL * SECOND_NS ? MEMORY_EARLY_NS : MEMORY_NS;
@@ -304,7 +317,9 @@ static void work(void)
 
 static int choose_clock(struct error *error)
 {
-    static const struct clock_ops *const clocks[] = {&clock_perf, &clock_poll, &clock_posix};
+    /* In wall mode all clocks look at the threads, and poll's looks tell the CPU time, too. */
+    const struct clock_ops *const clocks[] = {engine.wall ? &clock_poll : &clock_perf,
+                                              engine.wall ? &clock_perf : &clock_poll, &clock_posix};
     if (engine.clock != NULL)
         return 0;
     int code = 4;
@@ -340,6 +355,7 @@ static int open_recording(void)
         engine.writer = NULL;
         return code;
     }
+    writer_set_waits(engine.writer, waits_name);
     writer_field(engine.writer, "clock", engine.clock->name);
     int counter = counter_probe();
     struct error error;

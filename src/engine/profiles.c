@@ -83,8 +83,10 @@ static int agree(const struct profiler_options *o, struct error *error)
         return error_set(error, PROFILER_BAD_OPTION, 0,
                          "clock %s: another profile runs on clock %s, and one sampler serves all", o->clock,
                          engine.clock->name);
-    if (differs(o->mode, "cpu"))
-        return error_set(error, PROFILER_BAD_OPTION, 0, "mode %s: there is cpu", o->mode);
+    if (differs(o->mode, engine.wall ? "wall" : "cpu"))
+        return error_set(error, PROFILER_BAD_OPTION, 0,
+                         "mode %s: another profile runs in mode %s, and one sampler serves all", o->mode,
+                         engine.wall ? "wall" : "cpu");
     return 0;
 }
 

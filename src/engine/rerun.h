@@ -21,6 +21,14 @@ enum rerun rerun_check_unless(void *context, int own);
  * short, behind its `syscall`), and where. */
 int rerun_interrupted(const void *context, uint64_t *pc, uint64_t *sp);
 
+/* The call of a context for which the check was not RERUN_NONE: its number (-1 unknown) and first argument.
+ */
+struct rerun_call {
+    long number;
+    uint64_t argument;
+};
+void rerun_call(const void *context, struct rerun_call *call);
+
 /* A signal of the program itself came through our handler, and the program asked for no SA_RESTART: the call
  * that the kernel was about to restart returns EINTR. */
 void rerun_refuse(void *context);

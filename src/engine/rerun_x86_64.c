@@ -220,6 +220,20 @@ int rerun_interrupted(const void *argument, uint64_t *pc, uint64_t *sp)
            is_syscall((const unsigned char *)(uintptr_t)*pc - 2);
 }
 
+void rerun_call(const void *argument, struct rerun_call *call)
+{
+    const ucontext_t *context = argument;
+    const greg_t *registers = context->uc_mcontext.gregs;
+    const unsigned char *pc = (const unsigned char *)(uintptr_t)registers[REG_RIP];
+    unsigned place = (unsigned)((uintptr_t)pc & 4095);
+    call->argument = (uint64_t)registers[REG_RDI];
+    call->number = -1;
+    if (place <= 4094 && is_syscall(pc))
+        call->number = (long)registers[REG_RAX];
+    else if (place >= 2 && is_syscall(pc - 2))
+        call->number = number_before(pc - 2, context);
+}
+
 enum rerun rerun_check(void *context)
 {
     return rerun_check_unless(context, 0);

@@ -85,7 +85,7 @@ static void mute(struct thread *thread, uint64_t cpu)
 {
     thread->blocks = 1;
     if (thread->clock.attached)
-        engine.clock->detach(thread);
+        roster_stop_clock(thread);
     thread->clock.attached = 0;
     uint64_t weight = __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED) +
                       __atomic_exchange_n(&thread->carry, 0, __ATOMIC_RELAXED);
@@ -193,6 +193,26 @@ static int fall_back(int refused)
     return 1;
 }
 
+int roster_start_clock(struct thread *thread)
+{
+    int64_t cpu = os_thread_cpu(thread->tid);
+    if (cpu < 0)
+        return (int)cpu;
+    int looks = engine.wall || engine.clock->by_time;
+    if (looks)
+        look_begin(thread, (uint64_t)cpu);
+    int result = engine.clock->attach(thread);
+    if (result < 0 && looks)
+        look_end(thread);
+    return result;
+}
+
+void roster_stop_clock(struct thread *thread)
+{
+    engine.clock->detach(thread);
+    look_end(thread);
+}
+
 static void attach_thread(struct thread *thread)
 {
     int64_t read = os_thread_cpu(thread->tid);
@@ -204,9 +224,9 @@ static void attach_thread(struct thread *thread)
         thread->uncharged = cpu;
     if (thread->answered_cpu == 0)
         thread->answered_cpu = cpu;
-    int result = engine.clock->attach(thread);
+    int result = roster_start_clock(thread);
     if (result < 0 && result != -ESRCH && result != -EINVAL && fall_back(result))
-        result = engine.clock->attach(thread);
+        result = roster_start_clock(thread);
     if (result == -ESRCH || result == -EINVAL) {
         __atomic_store_n(&thread->state, THREAD_GONE, __ATOMIC_RELEASE);
         return;
@@ -253,7 +273,7 @@ void roster_detach_all(int keep_time)
             continue;
         int64_t cpu = keep_time ? os_thread_cpu(thread->tid) : -1;
         thread->uncharged = cpu >= 0 ? (uint64_t)cpu : UINT64_MAX;
-        engine.clock->detach(thread);
+        roster_stop_clock(thread);
         volatile void *page = counter_hide(&thread->instructions);
         if (roster_is_idle(thread, PAGE_PATIENCE_NS)) /* else the page stays until the process ends */
             counter_unmap(page);

@@ -74,12 +74,14 @@ static void thread_clear(struct thread *thread)
     ring_init(&thread->ring, thread->ring.bytes, thread->ring.size);
     __atomic_store_n(&thread->tid, 0, __ATOMIC_RELAXED);
     thread->tries = 0;
-    thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed = 0;
+    thread->pointer = thread->carry = thread->carry_time = thread->unwound_at = thread->owed =
+        thread->owed_wall = thread->carry_wall = 0;
     thread->lost = thread->lost_weight = thread->lost_seen = thread->lost_weight_seen = 0;
     thread->given = thread->time = thread->reruns = thread->put_off = thread->calls = thread->ticks = 0;
     thread->answered_ticks = thread->answered_cpu = 0;
     thread->suspected = 0;
     thread->blocks = thread->task = 0;
+    thread->heard = 0;
     thread->in_wait = thread->python_count = thread->native_count = 0;
     thread->uncharged = UINT64_MAX;
     thread->timer = thread->cpu = -1;
@@ -88,7 +90,8 @@ static void thread_clear(struct thread *thread)
     thread->name[0] = 0;
     thread->guard.current = &engine.unmapped;
     memset(&thread->clock, 0, sizeof thread->clock);
-    thread->clock.fd = thread->clock.timer = thread->clock.schedstat = -1;
+    memset(&thread->look, 0, sizeof thread->look);
+    thread->clock.fd = thread->clock.timer = thread->look.schedstat = -1;
     thread->instructions = (struct counter){.fd = -1};
     if (thread->ring.size < ring_size()) {
         void *larger = os_map(ring_size());

@@ -35,8 +35,8 @@ enum format_chunk {
 #define FORMAT_TAG(text)                                                                                     \
     ((uint32_t)(text)[0] | (uint32_t)(text)[1] << 8 | (uint32_t)(text)[2] << 16 | (uint32_t)(text)[3] << 24)
 
-/* A sample's first byte: which fields follow because they differ from what is expected. FORMAT_SYNC alone is
- * no sample: the time units since the sync before it follow. */
+/* A sample's first number: which fields follow because they differ from what is expected. FORMAT_SYNC alone
+ * is no sample: the time units since the sync before it follow. */
 enum {
     FORMAT_HAS_THREAD = 1,
     FORMAT_HAS_NODE = 2,
@@ -45,6 +45,9 @@ enum {
     FORMAT_HAS_MEMORY = 16,
     FORMAT_HAS_INSTRUCTIONS = 32,
     FORMAT_SYNC = 64,
+    FORMAT_HAS_WALL = 128,
+    FORMAT_HAS_STATE = 256,
+    FORMAT_HAS_ALL = 511 - FORMAT_SYNC,
 };
 enum { FORMAT_THREADS = 1 << 22 }; /* their numbers are below */
 enum { FORMAT_TIME_UNIT = 1000 };  /* ns of a time unit in samples */

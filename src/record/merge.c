@@ -64,6 +64,8 @@ static void merge_samples(struct profiler_recording *whole, const struct profile
         struct profiler_sample sample = ITEMS(from->samples, struct profiler_sample)[i];
         sample.time += later;
         sample.node = maps->nodes[sample.node];
+        sample.wait_call = maps->strings[sample.wait_call];
+        sample.wait_kind = maps->strings[sample.wait_kind];
         sample.thread += threads;
         whole->no_memory |= !buffer_add(&whole->samples, &sample, sizeof sample);
     }

@@ -186,7 +186,7 @@ static void reader_extra(struct profiler_recording *recording, struct varint_rea
 
 static void reader_sample(struct profiler_recording *recording, struct varint_reader *in)
 {
-    uint32_t has = varint_get_limited(in, FORMAT_SYNC);
+    uint32_t has = varint_get_limited(in, FORMAT_HAS_ALL);
     if (has == FORMAT_SYNC) {
         recording->complete += varint_get(in) * FORMAT_TIME_UNIT;
         return;
@@ -197,24 +197,35 @@ static void reader_sample(struct profiler_recording *recording, struct varint_re
     struct recording_thread *thread = in->bad ? NULL : reader_thread_slot(recording, number);
     if (thread == NULL)
         return;
-    struct profiler_sample sample = {.thread = number, .node = thread->node, .weight = thread->weight};
+    struct profiler_sample sample = thread->last;
+    sample.thread = number;
+    sample.weight = sample.flags = 0;
+    if (has & FORMAT_SYNC)
+        in->bad = 1;
     if (has & FORMAT_HAS_NODE)
         sample.node = varint_get_limited(in, UINT32_MAX);
     if (has & FORMAT_HAS_WEIGHT)
-        sample.weight += (uint64_t)varint_get_signed(in);
+        sample.cpu += (uint64_t)varint_get_signed(in);
     if (has & FORMAT_HAS_FLAGS)
         sample.flags = varint_get_limited(in, UINT32_MAX);
     if (sample.node >= COUNT(recording->nodes, struct recording_node))
         in->bad = 1;
     if (has & (FORMAT_HAS_MEMORY | FORMAT_HAS_INSTRUCTIONS))
         reader_extra(recording, in, has);
+    if (has & FORMAT_HAS_WALL)
+        sample.weight = varint_get(in);
+    if (has & FORMAT_HAS_STATE) {
+        sample.state = varint_get_limited(in, UINT32_MAX);
+        sample.wait_call = reader_string(recording, in);
+        sample.wait_kind = reader_string(recording, in);
+    }
     if (in->bad)
         return;
-    uint64_t time = thread->time + sample.weight / FORMAT_TIME_UNIT + (uint64_t)late;
+    uint64_t length = sample.weight != 0 ? sample.weight : sample.cpu;
+    uint64_t time = thread->time + length / FORMAT_TIME_UNIT + (uint64_t)late;
     sample.time = time * FORMAT_TIME_UNIT;
     thread->time = time;
-    thread->weight = sample.weight;
-    thread->node = sample.node;
+    thread->last = sample;
     recording->last_thread = number;
     struct profiler_sample *slot = reader_new(recording, &recording->samples, sizeof *slot);
     if (slot != NULL)
@@ -381,6 +392,19 @@ static int reader_check_header(struct profiler_recording *recording, const char 
     return 0;
 }
 
+/* What a sample weighs: until here it is the real time that it stands for. */
+static void reader_weigh(struct profiler_recording *recording)
+{
+    const struct recording_pair *fields = ITEMS(recording->fields, struct recording_pair);
+    for (size_t i = 0; i < COUNT(recording->fields, struct recording_pair); i++)
+        if (strcmp(recording_text(recording, fields[i].key), "mode") == 0 &&
+            strcmp(recording_text(recording, fields[i].value), "wall") == 0)
+            return;
+    struct profiler_sample *samples = ITEMS(recording->samples, struct profiler_sample);
+    for (size_t i = 0; i < COUNT(recording->samples, struct profiler_sample); i++)
+        samples[i].weight = samples[i].cpu;
+}
+
 int reader_run(struct profiler_recording *recording, const char *path, struct error *error)
 {
     int code = reader_load(recording, path, error);
@@ -402,6 +426,7 @@ int reader_run(struct profiler_recording *recording, const char *path, struct er
     if (offset == FORMAT_HEADER)
         return error_set(error, PROFILER_FORMAT, 0, "%s is a recording cut or damaged within its header",
                          path);
+    reader_weigh(recording);
     size_t torn = recording->size - offset;
     recording->torn = recording->damage == NULL ? 0 : torn > UINT32_MAX ? UINT32_MAX : (uint32_t)torn;
     return 0;

@@ -20,6 +20,16 @@ const char *profiler_flag_name(unsigned bit)
     return bit < sizeof names / sizeof *names && names[bit] != NULL ? names[bit] : "";
 }
 
+const char *profiler_state_name(unsigned bit)
+{
+    static const char *const names[] = {
+#define X(number, name, text, meaning) [number] = text,
+        SAMPLE_STATES(X)
+#undef X
+    };
+    return bit < sizeof names / sizeof *names && names[bit] != NULL ? names[bit] : "";
+}
+
 /* ---- strings ---- */
 
 const char *recording_text(const struct profiler_recording *recording, uint32_t number)

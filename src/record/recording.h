@@ -39,9 +39,10 @@ struct recording_node {
 };
 struct recording_thread {
     struct profiler_thread out;
-    uint64_t time, weight; /* of its last sample, for the decoder; time in units */
-    uint32_t node;
+    uint64_t time; /* of its last sample, in units */
+    struct profiler_sample last;
     uint32_t known;
+    uint32_t zero;
 };
 /* What few samples have: kept apart, in order of `sample`. */
 struct recording_extra {

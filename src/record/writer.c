@@ -151,26 +151,39 @@ void writer_thread(struct writer *writer, uint32_t thread, int tid, const char *
 
 /* ---- samples ---- */
 
+/* What is known of a sample besides the stack. */
+static uint32_t writer_has(const struct writer *writer, uint32_t thread, const struct sample *sample,
+                           const struct writer_thread_state *before, const struct writer_state *next)
+{
+    const struct writer_state *last = &before->now;
+    return (thread != writer->last_thread ? FORMAT_HAS_THREAD : 0u) |
+           (next->node != last->node ? FORMAT_HAS_NODE : 0u) |
+           (sample->weight != before->weight ? FORMAT_HAS_WEIGHT : 0u) |
+           (sample->record.flags != 0 ? FORMAT_HAS_FLAGS : 0u) |
+           (sample->memory != 0 ? FORMAT_HAS_MEMORY : 0u) |
+           (sample->instructions != 0 ? FORMAT_HAS_INSTRUCTIONS : 0u) |
+           (sample->wall != 0 ? FORMAT_HAS_WALL : 0u) |
+           (next->state != last->state || next->call != last->call || next->kind != last->kind
+                ? FORMAT_HAS_STATE
+                : 0u);
+}
+
 static int writer_put_sample(struct writer *writer, uint32_t thread, const struct sample *sample,
-                             uint32_t node)
+                             const struct writer_state *next)
 {
     unsigned char *at = writer_begin(writer, CHUNK_SAMPLES, 0);
     struct writer_thread_state *last = writer_element(&writer->threads, thread, sizeof *last);
     if (at == NULL || last == NULL)
         return 0;
     uint64_t time = sample->time > writer->start ? (sample->time - writer->start) / FORMAT_TIME_UNIT : 0;
-    uint32_t has = (thread != writer->last_thread ? FORMAT_HAS_THREAD : 0u) |
-                   (node != last->node ? FORMAT_HAS_NODE : 0u) |
-                   (sample->weight != last->weight ? FORMAT_HAS_WEIGHT : 0u) |
-                   (sample->record.flags != 0 ? FORMAT_HAS_FLAGS : 0u) |
-                   (sample->memory != 0 ? FORMAT_HAS_MEMORY : 0u) |
-                   (sample->instructions != 0 ? FORMAT_HAS_INSTRUCTIONS : 0u);
-    *at++ = (unsigned char)has;
+    uint64_t length = sample->wall != 0 ? sample->wall : sample->weight;
+    uint32_t has = writer_has(writer, thread, sample, last, next);
+    at = varint_put(at, has);
     if (has & FORMAT_HAS_THREAD)
         at = varint_put(at, thread);
-    at = varint_put_signed(at, (int64_t)(time - last->time - sample->weight / FORMAT_TIME_UNIT));
+    at = varint_put_signed(at, (int64_t)(time - last->time - length / FORMAT_TIME_UNIT));
     if (has & FORMAT_HAS_NODE)
-        at = varint_put(at, node);
+        at = varint_put(at, next->node);
     if (has & FORMAT_HAS_WEIGHT)
         at = varint_put_signed(at, (int64_t)(sample->weight - last->weight));
     if (has & FORMAT_HAS_FLAGS)
@@ -179,10 +192,38 @@ static int writer_put_sample(struct writer *writer, uint32_t thread, const struc
         at = varint_put_signed(at, sample->memory);
     if (has & FORMAT_HAS_INSTRUCTIONS)
         at = varint_put(at, sample->instructions);
+    if (has & FORMAT_HAS_WALL)
+        at = varint_put(at, sample->wall);
+    if (has & FORMAT_HAS_STATE) {
+        at = varint_put(at, next->state);
+        at = varint_put(at, next->call);
+        at = varint_put(at, next->kind);
+    }
     writer_end(writer, CHUNK_SAMPLES, at);
     writer->last_thread = thread;
-    *last = (struct writer_thread_state){.weight = sample->weight, .time = time, .node = node};
+    last->now = *next;
+    if (sample->wall != 0 && (next->state & STATE_WAITING))
+        last->wait = *next;
+    last->weight = sample->weight;
+    last->time = time;
     return 1;
+}
+
+static void writer_count(struct writer *writer, const struct sample *sample)
+{
+    struct writer_totals *totals = &writer->totals;
+    totals->samples++;
+    totals->weight += sample->weight;
+    totals->wall += sample->wall;
+    const uint32_t degraded = SAMPLE_NATIVE_CUT | SAMPLE_IN_TRANSIT | SAMPLE_PYTHON_ONLY | SAMPLE_PYTHON_TORN;
+    totals->degraded += (sample->record.flags & degraded) != 0;
+    for (unsigned bit = 0; bit < 16; bit++)
+        totals->flags[bit] += sample->record.flags >> bit & 1;
+}
+
+void writer_set_waits(struct writer *writer, writer_wait_of *wait_of)
+{
+    writer->wait_of = wait_of;
 }
 
 void writer_sample(struct writer *writer, uint32_t thread, const struct sample *sample,
@@ -197,19 +238,32 @@ void writer_sample(struct writer *writer, uint32_t thread, const struct sample *
         return;
     }
     uint32_t unnamed, node = writer_stack_node(writer, sample, library_of, context, &unnamed);
-    if (node == INTERN_NONE || !writer_put_sample(writer, thread, sample, node)) {
+    struct writer_state next = {.node = node, .state = sample->state};
+    if ((sample->state & STATE_WAITING) && writer->wait_of != NULL) {
+        const char *call, *kind;
+        writer->wait_of((long)sample->call - 1, sample->argument, &call, &kind);
+        next.call = writer_text(writer, call);
+        next.kind = writer_text(writer, kind);
+    }
+    if (node == INTERN_NONE || !writer_put_sample(writer, thread, sample, &next)) {
         writer_lost(writer, thread, "no memory", 1, sample->weight);
         return;
     }
-    struct writer_totals *totals = &writer->totals;
-    totals->samples++;
-    totals->weight += sample->weight;
-    const uint32_t degraded = SAMPLE_NATIVE_CUT | SAMPLE_IN_TRANSIT | SAMPLE_PYTHON_ONLY | SAMPLE_PYTHON_TORN;
-    totals->degraded += (sample->record.flags & degraded) != 0;
-    for (unsigned bit = 0; bit < 16; bit++)
-        totals->flags[bit] += sample->record.flags >> bit & 1;
+    writer_count(writer, sample);
     if (unnamed != INTERN_NONE)
         writer_stack_wait(writer, unnamed);
+}
+
+void writer_repeat(struct writer *writer, uint32_t thread, uint64_t time, uint64_t wall)
+{
+    const struct writer_thread_state *last =
+        thread < FORMAT_THREADS ? writer_element(&writer->threads, thread, sizeof *last) : NULL;
+    if (last == NULL || last->wait.node == 0 || writer_waiting(writer) > WRITER_BACKLOG)
+        return;
+    struct writer_state next = last->wait; /* the buffer may move */
+    struct sample sample = {.record.flags = SAMPLE_REPEAT, .time = time, .wall = wall};
+    if (writer_put_sample(writer, thread, &sample, &next))
+        writer_count(writer, &sample);
 }
 
 void writer_lost(struct writer *writer, uint32_t thread, const char *cause, uint64_t ticks, uint64_t weight)

@@ -46,6 +46,12 @@ void writer_code(struct writer *writer, const struct code *code);
 typedef uint32_t writer_library_of(void *context, uint64_t pc, uint64_t *bias);
 void writer_sample(struct writer *writer, uint32_t thread, const struct sample *sample,
                    writer_library_of *library_of, void *context);
+/* The wait that the thread's last sample met has lasted `wall` ns more, until `time`. */
+void writer_repeat(struct writer *writer, uint32_t thread, uint64_t time, uint64_t wall);
+/* How waits are called: fills the names of a system call and of what its first argument is (static strings).
+ */
+typedef void writer_wait_of(long number, uint32_t argument, const char **call, const char **kind);
+void writer_set_waits(struct writer *writer, writer_wait_of *wait_of);
 /* Ticks lost on a thread since the last call, by cause ("ring full", ...). */
 void writer_lost(struct writer *writer, uint32_t thread, const char *cause, uint64_t ticks, uint64_t weight);
 /* A named counter's present value (probes, reruns, handler time ...): the last one holds. */
@@ -60,7 +66,7 @@ int writer_close(struct writer *writer, uint64_t now, struct error *error);
 
 /* Totals so far. */
 struct writer_totals {
-    uint64_t samples, weight, lost, lost_weight, degraded, unnamed, bytes, memory, nodes;
+    uint64_t samples, weight, wall, lost, lost_weight, degraded, unnamed, bytes, memory, nodes;
     uint64_t flags[32];
 };
 void writer_get_totals(const struct writer *writer, struct writer_totals *totals);

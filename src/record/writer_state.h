@@ -36,8 +36,10 @@ struct writer_counter_state {
 struct writer_thread_state { /* what a thread's next sample is expected to be like */
     uint64_t weight;
     uint64_t time; /* in units */
-    uint32_t node;
-    uint32_t zero;
+    struct writer_state {
+        uint32_t node;
+        uint32_t state, call, kind; /* of its wait: string numbers */
+    } now, wait;                    /* of its last sample, and of its last one that repeats may follow */
 };
 
 struct writer {
@@ -56,6 +58,7 @@ struct writer {
     uint64_t synced; /* time units up to which the recording says it is complete */
     uint32_t last_thread;
     enum writer_gap gap;
+    writer_wait_of *wait_of; /* NULL: waits have no names */
     struct writer_totals totals;
 };
 

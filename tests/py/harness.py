@@ -24,7 +24,9 @@ sys.path.insert(0, str(ROOT))
 Frame = namedtuple(
     "Frame", "kind function file module line first_line hidden end_line column end_column", defaults=(0, 0, 0)
 )
-Sample = namedtuple("Sample", "time weight thread flags frames")
+Sample = namedtuple(
+    "Sample", "time weight thread flags frames cpu states wait", defaults=(0, frozenset(), ("", ""))
+)
 Result = namedtuple("Result", "status stdout stderr")
 
 
@@ -261,6 +263,7 @@ def profile(
     base=None,
     keep=None,
     columns=False,
+    mode="cpu",
     **more,
 ):
     """Runs argv under the preloaded library and returns its Profile. `keep`: the folder for the recording,
@@ -268,7 +271,7 @@ def profile(
     folder = keep or scratch(nobody)
     output = os.path.join(folder, "run.plait")
     try:
-        env = environment(output, base=base, rate=rate, clock=clock, depth=depth)
+        env = environment(output, base=base, rate=rate, clock=clock, depth=depth, mode=mode)
         result = run(argv, env=env, nobody=nobody, **more)
         if check and result.status != 0:
             raise AssertionError(f"{argv} ended with {result.status}: {result.stderr.decode()[-2000:]}")
@@ -318,9 +321,21 @@ def read(path, quick=True, columns=False):
         for number, node in enumerate(recording.rows("nodes")):
             stacks.append((stacks[node.parent] + (places[node.place],)) if number else ())
         names = {flag: recording_flags(recording, flag) for flag in set(recording.column("samples", "flags"))}
+        states = {
+            state: recording_states(recording, state) for state in set(recording.column("samples", "state"))
+        }
         tids = [thread.tid for thread in recording.rows("threads")]
         samples = [
-            Sample(row.time, row.weight, tids[row.thread], names[row.flags], stacks[row.node])
+            Sample(
+                row.time,
+                row.weight,
+                tids[row.thread],
+                names[row.flags],
+                stacks[row.node],
+                row.cpu,
+                states[row.state],
+                (text(row.wait_call), text(row.wait_kind)),
+            )
             for row in recording.rows("samples")
         ]
         table = recording.table
@@ -337,6 +352,11 @@ def recording_flags(recording, bits):
     """The names of a sample's flag bits."""
     name = recording._library.flag_name
     return frozenset(name(bit).decode() for bit in range(32) if bits >> bit & 1 and name(bit))
+
+
+def recording_states(recording, bits):
+    """The names of a sample's state bits."""
+    return frozenset(name for bit, name in recording.state_names().items() if bits >> bit & 1)
 
 
 _refused = {}

@@ -28,6 +28,8 @@ HELPER_OBJECTS = [
     "engine/helper*.o",
     "engine/life*.o",
     "engine/clock*.o",
+    "engine/look*.o",
+    "engine/waits*.o",
     "engine/threads*.o",
     "native/*.o",
     "os/os_linux*.o",
@@ -45,7 +47,7 @@ OUTSIDE = {
 }
 OURS = re.compile(
     r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|greenlet|writer"
-    r"|intern|engine|handler|helper|clock|threads|guest|partial|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|user|follow)(_\w+)?$"
+    r"|intern|engine|handler|helper|clock|threads|guest|partial|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|look|waits|user|follow)(_\w+)?$"
 )
 
 INTERPOSED = "pthread_create|sigaction|signal|pthread_sigmask|sigprocmask|sigwait|sigwaitinfo|sigtimedwait|sigpending|signalfd|syscall"

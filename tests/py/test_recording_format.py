@@ -129,22 +129,24 @@ class Reader:
         self.counters[name] = p.int()
 
     def read_samp(self, p):
-        bits = p.byte()
+        bits = p.int()
         if bits == 64:
             self.complete += p.int()
             return
         if bits & 1:
             self.thread = p.int()
-        before_time, node, weight = self.last.get(self.thread, (0, 0, 0))
+        before_time, node, weight, state = self.last.get(self.thread, (0, 0, 0, (0, "", "")))
         late = p.sint()
         node = p.int() if bits & 2 else node
         weight += p.sint() if bits & 4 else 0
         flags = p.int() if bits & 8 else 0
-        memory = p.sint() if bits & 16 else 0
-        instructions = p.int() if bits & 32 else 0
-        time = before_time + weight // 1000 + late
-        self.last[self.thread] = (time, node, weight)
-        self.samples.append((time * 1000, weight, self.thread, flags, node, memory, instructions))
+        p.sint() if bits & 16 else 0  # memory
+        p.int() if bits & 32 else 0  # instructions
+        wall = p.int() if bits & 128 else 0
+        state = (p.int(), self.strings[p.int()], self.strings[p.int()]) if bits & 256 else state
+        time = before_time + (wall or weight) // 1000 + late
+        self.last[self.thread] = (time, node, weight, state)
+        self.samples.append((time * 1000, weight, self.thread, flags, node, wall, state))
 
     def read_done(self, p):
         self.done = (p.int(), p.int())
@@ -160,14 +162,14 @@ class Reader:
         return found[::-1]
 
 
-@pytest.mark.parametrize("minor", [9, 12])
-def test_a_second_reader_agrees(library, tmp_path, minor):
+@pytest.mark.parametrize("minor, mode", [(9, "cpu"), (12, "cpu"), (12, "wall")])
+def test_a_second_reader_agrees(library, tmp_path, minor, mode):
     python = harness.newest_of(minor)
     if python is None:
         pytest.skip(f"no Python 3.{minor} here")
     script = tmp_path / "program.py"
     script.write_text(PROGRAM, encoding="utf-8")
-    harness.profile([python, str(script)], keep=str(tmp_path))
+    harness.profile([python, str(script)], keep=str(tmp_path), mode=mode)
     path = tmp_path / "run.plait"
     mine = Reader(path.read_bytes())
     samples, totals, fields = harness.read(str(path))
@@ -180,8 +182,10 @@ def test_a_second_reader_agrees(library, tmp_path, minor):
     for name, value in mine.counters.items():
         assert fields[name] == [str(value)]
     seen = set()
-    for (time, weight, thread, _, node, _, _), theirs in zip(mine.samples, samples):
-        assert (time, weight, mine.threads[thread][0]) == (theirs.time, theirs.weight, theirs.thread)
+    for (time, cpu, thread, _, node, wall, state), theirs in zip(mine.samples, samples):
+        assert (time, cpu, mine.threads[thread][0]) == (theirs.time, theirs.cpu, theirs.thread)
+        assert (wall if mode == "wall" else cpu) == theirs.weight
+        assert ("waiting" in theirs.states, *theirs.wait) == (bool(state[0] & 1), *state[1:])
         functions = mine.functions(node)
         assert functions == [(f.function, f.file) for f in theirs.frames if f.kind == "python"]
         seen.update(name for name, file in functions if file == str(script))
