@@ -11,7 +11,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-pr
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -fno-stack-protector \
               -fno-omit-frame-pointer -ftls-model=initial-exec -Iinclude -Isrc
-LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -Wl,-soname,libplait-profiler.so.1
+LDFLAGS_SO := -shared -Wl,-z,noseparate-code -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -Wl,-soname,libplait-profiler.so.1
 
 SOURCES := $(filter-out src/symbols/%,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
@@ -44,11 +44,12 @@ $(BUILD)/libprofiler-symbols.so: $(SYMBOL_SOURCES) $(wildcard src/symbols/*.h) i
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--as-needed -o $@ $(SYMBOL_SOURCES) \
 	    -ldw -ldl -lpthread
 
-# Small before fast: what runs once, or in reports.
-SMALL := $(addprefix record/,aggregate elfsyms folded json merge output plumbing reader recording select summary text visible) \
-         $(addprefix engine/,api exec follow got guest helper mask preload proc profiles program roster shell user waits) \
-         $(addprefix python/,attach eval offsets slot)
-$(SMALL:%=$(BUILD)/obj/%.o): ALL_CFLAGS += -Os
+# Fast: what runs at every tick or makes tables. All else small: the library is part of every process of a tree.
+FAST := braid greenlet $(addprefix core/,ring checksum varint) $(addprefix engine/,handler clock_% counter_% rerun_%) \
+        $(addprefix native/,unwind_% sight kernel_% cfi_program) $(addprefix os/,%) $(addprefix python/,walk code guard) \
+        $(addprefix record/,intern writer writer_stack)
+SMALL := $(filter-out $(FAST:%=$(BUILD)/obj/%.o),$(OBJECTS))
+$(SMALL): ALL_CFLAGS += -Os
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
