@@ -163,14 +163,15 @@ struct engine {
     struct writer *writer;
     struct error error;                       /* of the helper, once `ready` is 2 or status FAILED */
     uint64_t helper_time, helper_time_before; /* ns of CPU: of the present helper, of those before it */
-    uint32_t clocks_off;                      /* 1: no thread ticks (resting) */
-    int restart_timer;                        /* below zero: none */
-    uint32_t restart_set;                     /* 1: its signal is yet to come; atomic */
-    uint64_t forked_cpu;                      /* CPU time of the process at its last fork */
-    int signal_lost;                          /* 1: the handler is not ours any more; said once */
-    int counting;                             /* 1: threads count instructions */
-    const char *executes;                     /* what an exec is about to put in our place, NULL = none */
-    const char *errors; /* preload: file that gets the line when start or stop fails, NULL none */
+    int prompt;           /* 1: it gets its CPU as soon as it wakes, so its looks come at any moment */
+    uint32_t clocks_off;  /* 1: no thread ticks (resting) */
+    int restart_timer;    /* below zero: none */
+    uint32_t restart_set; /* 1: its signal is yet to come; atomic */
+    uint64_t forked_cpu;  /* CPU time of the process at its last fork */
+    int signal_lost;      /* 1: the handler is not ours any more; said once */
+    int counting;         /* 1: threads count instructions */
+    const char *executes; /* what an exec is about to put in our place, NULL = none */
+    const char *errors;   /* preload: file that gets the line when start or stop fails, NULL none */
     uint64_t handler_time, reruns, put_off, calls; /* of threads that have ended */
 };
 

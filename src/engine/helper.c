@@ -373,6 +373,7 @@ static int open_recording(void)
 
 static int begin(void)
 {
+    engine.prompt = os_be_prompt();
     /* CLOSE_RANGE_UNSHARE: a table of our own, empty. Before Linux 5.9: unshare(CLONE_FILES), a copy, which
      * keeps the program's descriptors open: so they are closed one by one. */
     if (os_call3(436 /* close_range */, 0, ~0U, 2) < 0) {

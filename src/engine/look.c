@@ -125,7 +125,7 @@ static int fire(struct thread *thread, uint64_t now)
     if (__atomic_load_n(&thread->carry, __ATOMIC_RELAXED) != 0 ||
         __atomic_load_n(&thread->carry_wall, __ATOMIC_RELAXED) != 0)
         return 0;
-    if (!unheard && __atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() &&
+    if (!engine.prompt && !unheard && __atomic_load_n(&thread->cpu, __ATOMIC_RELAXED) == os_cpu() &&
         roster_give_timer(thread)) {
         uint64_t delay = random_delay();
         struct itimerspec soon = {{0, 0}, {(long)(delay / 1000000000), (long)(delay % 1000000000)}};
@@ -137,7 +137,7 @@ static int fire(struct thread *thread, uint64_t now)
     }
     roster_give_timer(thread); /* the handler may find that its signal waited for a CPU */
     __atomic_store_n(&thread->aimed, now, __ATOMIC_RELAXED);
-    __atomic_store_n(&thread->aimed_cpu, os_cpu(), __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->aimed_cpu, engine.prompt ? -1 : os_cpu(), __ATOMIC_RELAXED);
     return signal_thread(thread);
 }
 
@@ -160,14 +160,14 @@ static int hear(struct thread *thread, uint64_t cpu)
     read_schedstat(thread, &delay, &slices);
     int counted = slices != UINT64_MAX && look->slices != UINT64_MAX;
     int still = counted ? slices <= look->slices + 1 : cpu - look->seen <= own;
-    look->waits = still ? 0 : look->waits + 1;
+    look->waits = still || counted ? 0 : look->waits + 1;
     look->known = still && in_wait == IN_WAIT_RECORDED;
-    if (still || look->waits == 2)
+    int blind = look->waits == 2;
+    if (still || blind)
         look->base = cpu;
-    if (look->waits < 2)
-        return 0;
-    look->waits = 0;
-    return !counted;
+    if (blind)
+        look->waits = 0;
+    return blind;
 }
 
 /* ---- waits ---- */

@@ -83,6 +83,10 @@ long os_read_file(const char *path, void *to, size_t size);
  * Returns 0 or negative errno. Async-signal-safe. */
 int os_spawn(void (*body)(void *), void *argument, void *stack, size_t stack_size, uint32_t *tid);
 
+/* Asks the scheduler that the calling thread gets its CPU soon after it wakes, in return for short turns: 1
+ * from Linux 6.12 on, elsewhere 0 and nothing changes. */
+int os_be_prompt(void);
+
 /* Waits until the raw thread behind `tid` has ended. The kernel counts it among the process's threads for
  * some microseconds more: os_wait_gone, with its number, outlasts them (at most 100 ms). */
 void os_join(const uint32_t *tid);

@@ -57,6 +57,29 @@ int64_t os_thread_cpu(int tid)
     return result < 0 ? result : (int64_t)to_ns(&time);
 }
 
+int os_be_prompt(void)
+{
+    /* struct sched_attr; a SCHED_OTHER thread's runtime is the length of its turns. */
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t least, most;
+    } attributes;
+    memset(&attributes, 0, sizeof attributes);
+    if (os_call4(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0 || attributes.policy != 0)
+        return 0;
+    attributes.runtime = 100 * 1000;
+    if (os_call3(SYS_sched_setattr, 0, &attributes, 0) < 0)
+        return 0;
+    /* Older kernels take the call and change nothing. */
+    attributes.runtime = 0;
+    return os_call4(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 &&
+           attributes.runtime == 100 * 1000;
+}
+
 int os_timer(int clock, int tid, int signal, uint64_t value)
 {
     struct sigevent event;
