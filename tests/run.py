@@ -12,18 +12,28 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections import deque
+from functools import partial
 from glob import glob
+from typing import Callable, Deque, List
 
 import matrix
 import sid
 from sanitized import FUZZ_SECONDS, fuzzing, keep_corpus
 from tally import Tally, run
 
-# Long, and busy with one core all the time: the other lane takes it.
-STEADY = ["tests/py/test_stepper.py"]
+# The long ones first, so that both lanes end at the same time.
+LONG = ["harm", "stepper", "processes", "cpython_suite", "shapes", "guest", "truth", "complete", "nesting"]
+LANES = 2
 PYTEST = ["-q", "-rsfE", "--tb=short", "--durations=5"]
 PYTHON_FILES = ["plait", "tests", "tools", "demo", "bench", "scripts"] + sorted(glob("*.py"))
 TYPED = ["plait", "profiler_binding.py", "profiler_cli.py", "example_usage.py", "test_profiler.py"]
+
+
+def python_tests() -> List[str]:
+    """The files of tests/py, the long ones first."""
+    first = ["tests/py/test_%s.py" % name for name in LONG]
+    return first + sorted(path for path in glob("tests/py/test_*.py") if path not in first)
 
 
 def c_tests(tally: Tally, build: str) -> None:
@@ -78,34 +88,41 @@ def main() -> int:
     def pytest(name: str, *what: str) -> None:
         run(tally, name, [sys.executable, "-m", "pytest", *PYTEST, *what], counts=True)
 
-    def python_lane() -> None:
-        if asked("py"):
-            pytest("pytest", "tests/py", *["--ignore=" + path for path in STEADY])
-            run(tally, "test_profiler.py", [sys.executable, "test_profiler.py"], counts=True)
-
     def sid_lane() -> None:
         if asked("py") or asked("sid"):
             sid.tests(tally, chosen.build, PYTEST)
         if chosen.only == "special":
             sid.special_tests(tally, chosen.build, PYTEST)
 
+    jobs: Deque[Callable[[], None]] = deque()
+    if asked("py"):
+        jobs += [partial(pytest, os.path.basename(path)[:-3], path) for path in python_tests()]
+        profiler = [sys.executable, "test_profiler.py"]
+        jobs.append(partial(run, tally, "test_profiler.py", profiler, counts=True))
+    if asked("style"):
+        jobs.appendleft(partial(analysis, tally))
+        jobs.append(partial(style, tally))
+    if asked("c"):
+        jobs.append(partial(c_tests, tally, chosen.build))
+    if asked("fuzz"):
+        jobs.append(partial(fuzzing, tally, chosen.build, chosen.fuzz_seconds))
+
+    def work() -> None:
+        while jobs:
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                return
+            job()
+
     # Side by side: two cores halve the wait, and no test depends on how fast it runs.
-    lanes = [threading.Thread(target=lane) for lane in (python_lane, sid_lane)]
+    lanes = [threading.Thread(target=lane) for lane in [work] * LANES + [sid_lane]]
     for lane in lanes:
         lane.start()
-    if asked("c"):
-        c_tests(tally, chosen.build)
-    if asked("style"):
-        style(tally)
-        analysis(tally)
-    if asked("fuzz"):
-        fuzzing(tally, chosen.build, chosen.fuzz_seconds)
-        if chosen.keep_corpus:
-            keep_corpus(chosen.build)
-    if asked("py"):
-        pytest("pytest, the steady ones", *STEADY)
     for lane in lanes:
         lane.join()
+    if asked("fuzz") and chosen.keep_corpus:
+        keep_corpus(chosen.build)
     if matrix.read(results):
         print(matrix.text(matrix.read(results)))
     shutil.rmtree(os.path.dirname(results))

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO, Tuple
 
 from ..recording import MARKER, NATIVE, Recording
 from ..tree import Hot, Path, Tree
+from ..waits import NOBODY, is_wall, waits
 
 _DEGRADED = ("native_cut", "in_transit", "python_only", "python_torn", "walk_limit")
 _SHORT_LINES = 8
@@ -53,6 +54,8 @@ def _report(recording: Recording, stream: TextIO, hidden: bool, limit: int, path
     if tree.count and sum(tree.count):
         _table(stream, "Lines of Python, with the native code they call", line_rows(recording, tree, limit))
         _table(stream, "Functions, by themselves", function_rows(recording, tree, limit))
+        if is_wall(recording):
+            _print(stream, wait_lines(recording, limit))
         if paths:
             _print(stream, path_lines(recording, tree, paths))
 
@@ -69,7 +72,8 @@ def verdict(recording: Recording, tree: Tree) -> List[str]:
     rate = table.total_count / weight if weight else 0.0
     asked = fields.get("rate", "")
     words = [
-        "plait: %s samples over %.2f s of CPU in %.2f s" % (_grouped(table.total_count), weight, elapsed),
+        "plait: %s samples over %.2f s of %s in %.2f s"
+        % (_grouped(table.total_count), weight, "all threads" if is_wall(recording) else "CPU", elapsed),
         "%.0f Hz%s" % (rate, " of %s" % asked if asked else ""),
         "clock %s" % fields.get("clock", "unknown"),
         *(["%d processes" % table.process_count] if table.process_count > 1 else []),
@@ -124,6 +128,23 @@ def _command(recording: Recording, row: Any) -> str:
     _, _, arguments = recording.string(row.command).partition(" ")
     words = ("%s %s" % (recording.string(row.name), arguments)).strip()
     return words if len(words) <= _COMMAND else words[: _COMMAND - 3] + "..."
+
+
+def wait_lines(recording: Recording, limit: int) -> List[str]:
+    """What the threads waited for: share of all their time, kind, system call and line."""
+    whole = recording.table.total_weight or 1
+    rows = waits(recording)
+    if not rows:
+        return []
+    places = recording.rows("places")
+    shares = ["%.1f%%" % (100 * row.weight / whole) for row in rows[:limit]]
+    lines = ["", "Waiting (%.1f%% of all threads' time):" % (100 * sum(row.weight for row in rows) / whole)]
+    for row, share in zip(rows, shares):
+        function, where = describe(recording, places[row.place]) if row.place != NOBODY else ("", "")
+        lines.append("%7s  %-13s  %-15s  %s  %s" % (share, row.kind or "?", row.call or "?", function, where))
+    if len(rows) > limit:
+        lines.append("         ... %d more" % (len(rows) - limit))
+    return lines
 
 
 def line_rows(recording: Recording, tree: Tree, limit: int) -> List[Row]:

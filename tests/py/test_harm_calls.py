@@ -5,8 +5,12 @@ import re
 
 import harness
 
-# Named in the sources only to be told apart in the program's own contexts (rerun_*.c).
-RECOGNISED = "rerun_x86_64.c"
+# Named in the sources only to be told apart in the program's own contexts; with what they call themselves.
+RECOGNISED = {
+    "rerun_x86_64.c": {"rt_sigpending", "rt_sigaction"},
+    "waits.c": {"readlink"},
+    "partial_x86_64.c": {"fstat"},
+}
 
 
 def test_every_call_is_documented():
@@ -15,8 +19,7 @@ def test_every_call_is_documented():
     called = set()
     for source in (harness.ROOT / "src").rglob("*.[ch]"):
         found = set(re.findall(r"\bSYS_(\w+)", source.read_text()))
-        if source.name == RECOGNISED:
-            found &= {"rt_sigpending", "rt_sigaction"}
+        found &= RECOGNISED.get(source.name, found)
         called |= found
     assert len(called) > 30
     assert called - documented == set(), "called, but not in docs/system_calls.md"

@@ -12,7 +12,7 @@ import harness
 import pytest
 
 pytestmark = pytest.mark.usefixtures("library")
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "PLAIT_RUN")}
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD" and not key.startswith("PLAIT_")}
 ENVIRONMENT["PYTHONPATH"] = str(harness.ROOT)
 
 
