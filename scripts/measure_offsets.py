@@ -47,8 +47,12 @@ HEAD = r"""
 #define AT(type, field) offsetof(type, field)
 #ifdef Py_GIL_DISABLED
 # define AT_TLBC(type, field) offsetof(type, field)
+# define AT_GIL(type, field) -1
+# define SIZE_GIL(type) -1
 #else
 # define AT_TLBC(type, field) -1
+# define AT_GIL(type, field) offsetof(type, field)
+# define SIZE_GIL(type) sizeof(type)
 #endif
 static unsigned bits(int which)
 {
@@ -72,6 +76,13 @@ FIELDS = [
     ("runtime_current", [(8, 11, "AT(_PyRuntimeState, gilstate.tstate_current)")]),
     ("runtime_key", [(8, 11, "AT(_PyRuntimeState, gilstate.autoTSSkey._key)"),
                      (12, 14, "AT(_PyRuntimeState, autoTSSkey._key)")]),
+    ("runtime_gil", [(8, 11, "AT(_PyRuntimeState, ceval.gil)")]),
+    ("interp_gil", [(12, 15, "AT_GIL(PyInterpreterState, ceval.gil)")]),
+    ("gil_locked", [(8, 15, "AT_GIL(struct _gil_runtime_state, locked)")]),
+    ("gil_holder", [(8, 15, "AT_GIL(struct _gil_runtime_state, last_holder)")]),
+    ("gil_size", [(8, 12, "sizeof(struct _gil_runtime_state)"), (13, 15, "SIZE_GIL(struct _gil_runtime_state)")]),
+    ("runtime_collecting", [(8, 8, "AT(_PyRuntimeState, gc.collecting)")]),
+    ("interp_collecting", [(9, 15, "AT(PyInterpreterState, gc.collecting)")]),
     ("interp_next", [(8, 8, "AT(struct _is, next)"), (9, 15, "AT(PyInterpreterState, next)")]),
     ("thread_interp", [(8, 15, "AT(PyThreadState, interp)")]),
     ("thread_id", [(8, 15, "AT(PyThreadState, thread_id)")]),

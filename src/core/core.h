@@ -52,7 +52,11 @@ enum sample_flag {
 };
 
 /* What the thread did, in wall mode. */
-#define SAMPLE_STATES(X) X(0, WAITING, "waiting", "asleep in a system call")
+#define SAMPLE_STATES(X)                                                                                     \
+    X(0, WAITING, "waiting", "asleep in a system call")                                                      \
+    X(1, GIL, "gil", "holds the interpreter's lock")                                                         \
+    X(2, GIL_WAIT, "gil_wait", "waits for the interpreter's lock")                                           \
+    X(3, COLLECTING, "collecting", "holds it and collects garbage")
 
 enum sample_state {
 #define X(bit, name, text, meaning) STATE_##name = 1 << (bit),

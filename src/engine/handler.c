@@ -341,6 +341,9 @@ static int record(struct thread *thread, const struct stacks *stacks, uint32_t f
     sample->weight = amount->cpu;
     sample->wall = amount->wall;
     sample->state = call->number >= 0 ? STATE_WAITING : 0;
+    if (engine.wall && engine.python_state == 1)
+        sample->state |= (uint16_t)py_gil(&engine.python, stacks->python.thread,
+                                          call->number == SYS_futex ? call->argument : 0, &thread->guard);
     sample->call = (uint16_t)(call->number + 1);
     sample->argument = (uint32_t)call->argument;
     sample->memory = 0;

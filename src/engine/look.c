@@ -202,11 +202,17 @@ static uint64_t end_wait(struct thread *thread, uint64_t cpu, uint64_t now, uint
 
 /* ---- looks ---- */
 
+/* Since the look before; the first one of a thread may have begun after this turn did. */
+static uint64_t span_of(const struct look *look, uint64_t now)
+{
+    return now > look->at ? now - look->at : 0;
+}
+
 static void stand_still(struct thread *thread, uint64_t cpu, uint64_t now, int blind)
 {
     struct look *look = &thread->look;
     if (engine.wall && look->known)
-        look->waited += now - look->at;
+        look->waited += span_of(look, now);
     if (!blind) {
         look->at = now;
         look->cpu = cpu;
@@ -218,7 +224,7 @@ static void stand_still(struct thread *thread, uint64_t cpu, uint64_t now, int b
 static void tick(struct thread *thread, uint64_t cpu, uint64_t now)
 {
     struct look *look = &thread->look;
-    uint64_t span = now - look->at, delay, slices;
+    uint64_t span = span_of(look, now), delay, slices;
     read_schedstat(thread, &delay, &slices);
     look->stood = delay != UINT64_MAX && look->delay != UINT64_MAX ? delay - look->delay : UINT64_MAX;
     look->delay = delay;

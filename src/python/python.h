@@ -98,6 +98,7 @@ struct py_stack {
     struct py_segment *segments;
     uint32_t frame_capacity, segment_capacity;
     uint32_t frame_count, segment_count;
+    uint64_t thread;  /* the thread's state, 0 none; also where the walk failed */
     int cut;          /* 1: capacity met, the outer end is missing */
     int jit;          /* 1: the JIT has compiled parts of the innermost frame's code, whose unit may lag */
     int minor;        /* version of the frames, for the braid */
@@ -110,6 +111,13 @@ struct py_stack {
  * Async-signal-safe; no system call but guard probes. */
 enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uint64_t sp, uint64_t pc,
                        int last_try, struct guard *guard, struct py_stack *stack);
+
+/* Bits of enum sample_state for the thread of a state that a walk has just found: whether it holds the
+ * interpreter's lock (and collects garbage), or waits for it, which is so when `futex`, the address that it
+ * sleeps on (0 none), lies in the lock. 0 in free-threaded builds, where py_has_gil is 0. Async-signal-safe.
+ */
+uint32_t py_gil(const struct py_runtime *py, uint64_t thread, uint64_t futex, struct guard *guard);
+int py_has_gil(const struct py_runtime *py);
 
 /* 1 when pc lies in the eval function as far as its ranges are known (3.8 and 3.9 need it for the braid). */
 int py_in_eval(const struct py_runtime *py, uint64_t pc);

@@ -489,11 +489,13 @@ enum py_status py_walk(const struct py_runtime *py, uint64_t thread_pointer, uin
     stack->frame_count = stack->segment_count = 0;
     stack->cut = stack->jit = stack->in_transit = 0;
     stack->torn = NULL;
+    stack->thread = 0;
     stack->minor = py->minor;
     if (o == NULL)
         return PY_NONE;
     guard_refresh(guard);
     uint64_t thread = find_thread(py, thread_pointer, guard);
+    stack->thread = thread;
     if (thread == 0)
         return PY_NONE;
     struct walk walk = {.py = py, .o = o, .guard = guard, .stack = stack, .sp = sp};

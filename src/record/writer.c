@@ -243,7 +243,7 @@ void writer_sample(struct writer *writer, uint32_t thread, const struct sample *
         const char *call, *kind;
         writer->wait_of((long)sample->call - 1, sample->argument, &call, &kind);
         next.call = writer_text(writer, call);
-        next.kind = writer_text(writer, kind);
+        next.kind = writer_text(writer, sample->state & STATE_GIL_WAIT ? "GIL" : kind);
     }
     if (node == INTERN_NONE || !writer_put_sample(writer, thread, sample, &next)) {
         writer_lost(writer, thread, "no memory", 1, sample->weight);
