@@ -127,6 +127,29 @@ static int read_field(struct py_offsets *out, const struct limit *limit, uint64_
     return 1;
 }
 
+/* What the walk reads of an object it has found readable as far as the "_size" row says. */
+static int fits(const struct py_offsets *out, const struct limit *limit)
+{
+    static const struct {
+        const char *prefix;
+        uint32_t size; /* offset in struct py_offsets of the row that bounds it */
+    } objects[] = {
+        {"frame_", (uint32_t)offsetof(struct py_offsets, frame_size)},
+        {"code_", (uint32_t)offsetof(struct py_offsets, code_size)},
+        {"text_", (uint32_t)offsetof(struct py_offsets, text_compact)},
+    };
+    int64_t value, size = PY_THREAD_SIZE; /* no name is shorter than a prefix */
+    memcpy(&value, (const unsigned char *)out + limit->field, sizeof value);
+    int bounded = memcmp(limit->name, "thread_", 7) == 0;
+    for (size_t i = 0; i < sizeof objects / sizeof objects[0]; i++) {
+        if (memcmp(limit->name, objects[i].prefix, strlen(objects[i].prefix)) != 0)
+            continue;
+        memcpy(&size, (const unsigned char *)out + objects[i].size, sizeof size);
+        bounded = limit->field != objects[i].size && limit->most <= 256 && limit->align > 1;
+    }
+    return !bounded || value == PY_ABSENT || value + (int64_t)limit->align <= size;
+}
+
 int py_offsets_read(struct py_offsets *out, const unsigned char *debug, uint32_t size, uint32_t hex,
                     struct error *error)
 {
@@ -147,5 +170,10 @@ int py_offsets_read(struct py_offsets *out, const unsigned char *debug, uint32_t
                              "Python's debug offset %s is out of range (%x): native frames only",
                              limits[i].name, (unsigned long)word_at(debug, place));
     }
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        if (!fits(out, &limits[i]))
+            return error_set(error, PROFILER_PYTHON_UNKNOWN, 0,
+                             "Python's debug offset %s lies outside of its object: native frames only",
+                             limits[i].name);
     return 0;
 }

@@ -12,6 +12,7 @@ enum {
     PY_MINOR_HIGH = 15,
     PY_DEBUG_LOW = 13, /* the first that describes itself, and that has free-threaded builds */
     PY_ABSENT = -1,
+    PY_THREAD_SIZE = 192, /* bytes of a PyThreadState that the walk reads, at most */
 };
 
 /* Every row: field, largest sound value, alignment; its value in 3.8 to 3.15 and in the free-threaded 3.13,

@@ -27,7 +27,6 @@ enum {
     SHIM_DISTANCE = 4096, /* 3.12: entry object and cframe are locals of one C frame */
     THREAD_SPAN = 512,    /* 3.10: the outermost entry object lies within so many bytes of its thread state */
     CHUNK_HEADER = 24,    /* bytes of a data-stack chunk before its first frame */
-    THREAD_SIZE = 192,    /* bytes of a PyThreadState that the walk reads, at most */
 };
 
 struct walk {
@@ -63,7 +62,7 @@ static enum py_status torn(struct py_stack *stack, const char *why)
 static int is_thread(const struct py_offsets *o, uint64_t thread, uint64_t thread_pointer,
                      struct guard *guard)
 {
-    return thread != 0 && (thread & 7) == 0 && guard_has(guard, thread, THREAD_SIZE) &&
+    return thread != 0 && (thread & 7) == 0 && guard_has(guard, thread, PY_THREAD_SIZE) &&
            field(thread, o->thread_id) == thread_pointer;
 }
 

@@ -129,6 +129,8 @@ static void test_bad_debug_offsets(void)
         {13, 184, 71, "thread_frame"},    {13, 232, UINT64_MAX, "frame_previous"},
         {13, 64, 1 << 30, "interp_next"}, {14, 304, 72, "frame_copy"}, /* this build has none */
         {15, 216, 81, "thread_base"},     {15, 328, 4096, "frame_code"},
+        {13, 184, 512, "thread_frame"},   {15, 328, 128, "frame_code"}, /* beyond what the walk may read */
+        {14, 320, 248, "code_file"},      {14, 632, 56, "text_length"},
     };
     unsigned char debug[1024];
     struct py_offsets out;
