@@ -7,8 +7,8 @@ import harness
 import pytest
 from harness import PROGRAMS
 
-# The moments between two timed waits for it.
-BOUND = 0.06
+# Of the time: the moments between two timed waits for the lock, and sleeps that take longer than asked for.
+BOUND = 0.08
 
 
 def share(samples, function, state):
@@ -30,16 +30,17 @@ def test_holder_and_waiter(name):
         done = harness.profile([python, PROGRAMS / "gil_load.py", 2], mode="wall", clock="poll")
         truth = json.loads(done.result.stdout.decode())
         waits, whole = share(done.samples, "computes", "gil_wait")
+        held, holding = share(done.samples, "holding", "gil")
         expected = truth["holding"] / truth["whole"]
-        print(name, f"waits {waits / whole:.3f} of {whole / 1e9:.2f} s, expected {expected:.3f}", done.totals)
-        if abs(waits / whole - expected) < BOUND:
+        print(name, f"waits {waits / whole:.3f}, held {held / whole:.3f}, expected {expected:.3f}", done.totals)
+        if abs(waits - held) < BOUND * whole and abs(held / whole - expected) < BOUND:
             break
-    assert abs(waits / whole - expected) < BOUND
-    held, holding = share(done.samples, "holding", "gil")
+    assert abs(waits - held) < BOUND * whole
+    assert abs(held / whole - expected) < BOUND
     lost, _ = share(done.samples, "holding", "gil_wait")  # at its end the other thread's turn has come
-    assert abs(held / truth["holding"] - 1) < 2 * BOUND and held + lost > 0.9 * holding
+    assert held + lost > 0.9 * holding
     held, letting = share(done.samples, "letting", "gil")
-    assert held < 0.1 * letting
+    assert held < 0.15 * letting
     assert not any({"gil", "gil_wait"} <= sample.states for sample in done.samples)
     works = share(done.samples, "computes", "gil")[0] / whole
     assert works + waits / whole > 0.9
