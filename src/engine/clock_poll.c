@@ -3,10 +3,10 @@
  *
  * look.c says when a thread is signalled. What a tick stands for: by real time a thread is found at work, or
  * asleep. What it used before it went to sleep is not the wait's, so a tick that meets a wait stands for no
- * CPU time. A tick that meets the thread at work stands for all the time since the look before, but for what
- * the thread stood in the run queue: so a piece of work is booked as much as it takes, however short its
- * bursts are, and on average the weights are the CPU time. What they miss of it, or have too much, is an
- * account that each tick evens a little. */
+ * CPU time. A tick that meets the thread at work stands for what it has used since the look before, if that
+ * one met it at work, too; else for all the time since, but for what the thread stood in the run queue: so a
+ * piece of work is booked as much as it takes, however short its bursts are, and on average the weights are
+ * the CPU time. What they miss of it, or have too much, is an account that each tick evens a little. */
 #include "engine.h"
 
 #include "../os/os.h"
@@ -43,7 +43,7 @@ static uint64_t worth(struct thread *thread, uint64_t cpu, uint64_t now)
     int64_t ran = (int64_t)(cpu - look->cpu), span = (int64_t)(now - look->at), stood = (int64_t)look->stood;
     int64_t open = balance(thread, cpu), most = open > ran ? open : ran;
     int64_t weight = ran;
-    if (ran + ran / 8 < span)
+    if (!look->worked && ran + ran / 8 < span)
         weight = look->stood == UINT64_MAX ? most : stood < span - ran ? span - stood : ran;
     if (weight > most + 2 * (int64_t)engine.period)
         weight = most + 2 * (int64_t)engine.period;

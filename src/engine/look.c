@@ -152,6 +152,7 @@ static int hear(struct thread *thread, uint64_t cpu)
     uint32_t in_wait = __atomic_load_n(&thread->in_wait, __ATOMIC_RELAXED);
     look->signalled = look->known = 0;
     look->base = look->seen;
+    look->worked = !in_wait;
     if (!in_wait) {
         look->waits = 0;
         return 0;
@@ -213,6 +214,7 @@ static void stand_still(struct thread *thread, uint64_t cpu, uint64_t now, int b
     struct look *look = &thread->look;
     if (engine.wall && look->known)
         look->waited += span_of(look, now);
+    look->worked = 0;
     if (!blind) {
         look->at = now;
         look->cpu = cpu;

@@ -28,6 +28,7 @@ struct look {
     uint32_t idle;      /* looks in a row at which it stood still */
     uint32_t signalled; /* a signal is out, its handler not yet seen */
     uint32_t waits;     /* ticks in a row that met it in a wait and seemed to wake it */
+    uint32_t worked;    /* the look before found it at work */
     uint32_t known;     /* wall mode: the last sample was taken in the wait that still lasts */
     int schedstat;      /* descriptor, -1 none */
 };
