@@ -71,6 +71,9 @@ def test_every_process_of_a_tree(minor, tmp_path):
     assert wait_for(lambda: all(r[1]["clean"] for reads in recordings(tmp_path).values() for r in reads))
     found, roles = recordings(tmp_path), {role for role, *_ in lines}
     for role, pid, own, whole in lines:
+        unsampled = tmp_path / "a.plait.d" / "unsampled"
+        said = unsampled.read_text() if unsampled.exists() else ""
+        assert pid in found, (role, pid, own, sorted(found), said, sorted(os.listdir(tmp_path / "a.plait.d")))
         read = [read for read in found[pid] if weight_in(read, role)]
         assert len(read) == 1, role
         samples, totals, fields = read[0]
