@@ -73,8 +73,8 @@ static void check_lines(void)
             continue;
         memcpy(copy, begin, length);
         copy[length] = 0;
-        if (sscanf(copy, "%16llx-%16llx %4c %16llx %16llx:%16llx %llu", &start, &end, flags, &offset,
-                   &major, &minor, &inode) != 7)
+        if (sscanf(copy, "%16llx-%16llx %4c %16llx %16llx:%16llx %llu", &start, &end, flags, &offset, &major,
+                   &minor, &inode) != 7)
             continue;
         int whole = strspn(copy, "0123456789abcdef") <= 16;
         HOLDS(!whole || line.start == start);
