@@ -53,6 +53,17 @@ int fuzz_elf_open(struct elf *elf, const char *path, uint64_t image, uint64_t st
     return path == NULL && image == 0 ? -ENOEXEC : 0;
 }
 
+/* 1 when a number but the last one, the inode, has more digits than sscanf is told to take. */
+static int has_long_number(const char *line)
+{
+    for (size_t digits = 0; *line != 0; line += digits > 0 ? digits : 1) {
+        digits = strspn(line, "0123456789abcdefABCDEF");
+        if (digits > 16 && line[digits] != 0 && line[digits + strspn(line + digits, " ")] != 0)
+            return 1;
+    }
+    return 0;
+}
+
 /* sscanf is more lenient: what is taken here must be read the same by it, where no number overflows. */
 static void check_lines(void)
 {
@@ -73,6 +84,8 @@ static void check_lines(void)
             continue;
         memcpy(copy, begin, length);
         copy[length] = 0;
+        if (has_long_number(copy))
+            continue;
         if (sscanf(copy, "%16llx-%16llx %4c %16llx %16llx:%16llx %llu", &start, &end, flags, &offset, &major,
                    &minor, &inode) != 7)
             continue;
