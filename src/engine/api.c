@@ -237,7 +237,7 @@ static int prepare(struct error *error)
 /* The stopped recording that reports are about: it stays so when the next start fails. */
 static struct {
     char output[sizeof engine.output];
-    int temporary;
+    int temporary, wall;
     uint32_t rate, depth, thread_numbers;
     uint64_t start, stop;
     const struct clock_ops *clock;
@@ -248,6 +248,7 @@ static void keep_last(void)
 {
     memcpy(last.output, engine.output, sizeof last.output);
     last.temporary = engine.temporary;
+    last.wall = engine.wall;
     last.rate = engine.rate;
     last.depth = engine.depth;
     last.thread_numbers = engine.thread_numbers;
@@ -263,6 +264,7 @@ static void bring_back_last(void)
     writer_free(engine.writer);
     memcpy(engine.output, last.output, sizeof last.output);
     engine.temporary = last.temporary;
+    engine.wall = last.wall;
     engine.rate = last.rate;
     engine.depth = last.depth;
     engine.thread_numbers = last.thread_numbers;

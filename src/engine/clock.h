@@ -16,7 +16,6 @@ struct clock_thread {
     int timer;           /* posix: timer id, -1 none */
     volatile void *page; /* perf: its mapped pages, NULL none */
     uint64_t head;       /* perf, handler: records seen */
-    uint64_t seen;       /* perf: ns counted at the last look */
     uint64_t base;       /* perf: what ticks stood for when the event began */
     uint64_t start;      /* poll: CPU clock at which its account was opened */
     uint64_t given;      /* poll: thread->given then */

@@ -91,7 +91,6 @@ static int attach(struct thread *thread)
     long page = os_call6(SYS_mmap, 0, PAGES * 4096, PROT_READ, MAP_SHARED, fd, 0);
     clock->page = page < 0 && page > -4096 ? NULL : (volatile void *)page;
     clock->head = 0;
-    clock->seen = 0;
     clock->base = standing_for(thread);
     __atomic_store_n(&clock->fd, fd, __ATOMIC_RELEASE);
     int result = direct_signals(fd, thread->tid);

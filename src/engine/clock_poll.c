@@ -54,15 +54,13 @@ static uint64_t worth(struct thread *thread, uint64_t cpu, uint64_t now)
 
 static int attach(struct thread *thread)
 {
-    int64_t cpu = os_thread_cpu(thread->tid);
-    if (cpu < 0)
-        return (int)cpu;
+    uint64_t cpu = thread->look.cpu; /* looks have just begun */
     uint64_t owed = __atomic_exchange_n(&thread->owed, 0, __ATOMIC_RELAXED);
-    thread->clock.start = (uint64_t)cpu - owed;
+    thread->clock.start = cpu - owed;
     thread->clock.given =
         __atomic_load_n(&thread->given, __ATOMIC_RELAXED) + __atomic_load_n(&thread->carry, __ATOMIC_RELAXED);
     if (owed > BIRTH_NS) /* what it used before is worth a tick by itself */
-        thread->look.base = (uint64_t)cpu - owed;
+        thread->look.base = cpu - owed;
     return 0;
 }
 

@@ -298,6 +298,10 @@ void guest_pass_on(int signal, siginfo_t *info, void *context);
  * in ours. */
 void guest_hold(uint64_t *mask);
 void guest_let_go(const uint64_t *mask);
+/* An interposer: found by the program before libc's own function. */
+#define EXPORTED __attribute__((visibility("default")))
+/* Fills the function pointer at `function` with libc's own function, NULL where there is none. */
+void guest_resolve(const char *name, void *function);
 /* The real functions behind the interposers. */
 int guest_real_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 

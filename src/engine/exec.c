@@ -9,7 +9,6 @@
 
 #include "../os/os.h"
 #include "follow.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -18,8 +17,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#define EXPORTED __attribute__((visibility("default")))
 
 typedef char *const strings[];
 typedef int exec_function(const char *, strings, strings);
@@ -33,21 +30,14 @@ static fexec_function *real_fexecve;
 static execat_function *real_execveat;
 static spawn_function *real_spawn, *real_spawnp;
 
-/* dlsym gives an object pointer where a function is wanted. */
-static void resolve(const char *name, void *function)
-{
-    void *address = dlsym(RTLD_NEXT, name);
-    memcpy(function, &address, sizeof address);
-}
-
 void exec_prepare(void)
 {
-    resolve("execve", &real_execve);
-    resolve("execvpe", &real_execvpe);
-    resolve("fexecve", &real_fexecve);
-    resolve("execveat", &real_execveat);
-    resolve("posix_spawn", &real_spawn);
-    resolve("posix_spawnp", &real_spawnp);
+    guest_resolve("execve", &real_execve);
+    guest_resolve("execvpe", &real_execvpe);
+    guest_resolve("fexecve", &real_fexecve);
+    guest_resolve("execveat", &real_execveat);
+    guest_resolve("posix_spawn", &real_spawn);
+    guest_resolve("posix_spawnp", &real_spawnp);
 }
 
 static void need(const void *function)

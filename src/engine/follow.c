@@ -2,6 +2,7 @@
 /* follow.c - see follow.h. */
 #include "follow.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include "engine.h"
 #include <errno.h>
@@ -34,14 +35,9 @@ static char *put_text(char *at, const char *end, const char *text)
 
 static char *put_number(char *at, const char *end, uint64_t number)
 {
-    char digits[20];
-    unsigned count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
-    while (count > 0 && at < end)
-        *at++ = digits[--count];
-    return at;
+    char digits[DECIMAL_MAX + 1];
+    *decimal_put(digits, number) = 0;
+    return put_text(at, end, digits);
 }
 
 /* ---- what is kept ---- */

@@ -24,13 +24,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EXPORTED __attribute__((visibility("default")))
-
 typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
 typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 /* dlsym gives an object pointer where a function is wanted; POSIX has it work, ISO C needs the detour. */
-static void resolve(const char *name, void *function)
+void guest_resolve(const char *name, void *function)
 {
     void *address = dlsym(RTLD_NEXT, name);
     memcpy(function, &address, sizeof address);
@@ -61,7 +59,7 @@ int guest_real_sigaction(int signal, const struct sigaction *action, struct siga
 {
     static sigaction_function *real;
     if (real == NULL)
-        resolve("sigaction", &real);
+        guest_resolve("sigaction", &real);
     return real(signal, action, old) < 0 ? -errno : 0;
 }
 
@@ -191,7 +189,7 @@ EXPORTED int pthread_create(pthread_t *id, const pthread_attr_t *attributes, voi
 {
     static create_function *real;
     if (real == NULL)
-        resolve("pthread_create", &real);
+        guest_resolve("pthread_create", &real);
     struct thread *thread = NULL;
     if (is_sampling() && engine.only_tid == 0)
         thread = threads_claim();

@@ -6,6 +6,7 @@
  * Its starts and ends: life.c. */
 #include "engine.h"
 
+#include "../core/decimal.h"
 #include "../native/libs.h"
 #include "../os/os.h"
 #include "user.h"
@@ -182,9 +183,9 @@ static void keep_libraries(void)
 
 static const char *parse_pages(const char *text, int64_t *pages)
 {
-    *pages = 0;
-    for (; *text >= '0' && *text <= '9'; text++)
-        *pages = *pages * 10 + (*text - '0');
+    uint64_t number;
+    text = decimal_get(text, &number);
+    *pages = (int64_t)number;
     return *text == ' ' ? text + 1 : text;
 }
 

@@ -11,6 +11,7 @@
  * a timer, at a random time soon. */
 #include "look.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include "engine.h"
 #include "proc.h"
@@ -31,8 +32,7 @@ enum {
 
 static const char *number(const char *at, uint64_t *value)
 {
-    for (*value = 0; *at >= '0' && *at <= '9'; at++)
-        *value = *value * 10 + (uint64_t)(*at - '0');
+    at = decimal_get(at, value);
     return *at == ' ' ? at + 1 : at;
 }
 

@@ -6,7 +6,6 @@
 #include "../os/os.h"
 #include "engine.h"
 #include "rerun.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -15,8 +14,7 @@
 #include <time.h>
 #include <ucontext.h>
 
-#define EXPORTED __attribute__((visibility("default")))
-#define OURS     (1ULL << (ENGINE_SIGNAL - 1))
+#define OURS (1ULL << (ENGINE_SIGNAL - 1))
 /* glibc's own two: it takes them out of every mask. */
 #define LIBC_OWN (3ULL << 31)
 
@@ -36,10 +34,8 @@ static __thread struct {
 /* Also before any start: the interposers stand in every program that has the library loaded. */
 void mask_prepare(void)
 {
-    void *address = dlsym(RTLD_NEXT, "signalfd");
-    memcpy(&real_signalfd, &address, sizeof address);
-    address = dlsym(RTLD_NEXT, "sigtimedwait");
-    memcpy(&real_timedwait, &address, sizeof address);
+    guest_resolve("signalfd", &real_signalfd);
+    guest_resolve("sigtimedwait", &real_timedwait);
 }
 
 int mask_flag(void)
@@ -131,13 +127,16 @@ static int is_a_tick(const siginfo_t *info)
            os_call3(SYS_fcntl, info->si_fd, F_GETSIG, 0) != ENGINE_SIGNAL;
 }
 
-/* A tick was taken out of the queue: its weight goes to the thread's next one. */
+/* A tick was taken out of the queue: what it stands for goes to the thread's next one. */
 static void miss_tick(void)
 {
     struct thread *thread = handler_self();
-    if (thread != NULL)
-        __atomic_fetch_add(&thread->owed, __atomic_exchange_n(&thread->carry, 0, __ATOMIC_RELAXED),
-                           __ATOMIC_RELAXED);
+    if (thread == NULL)
+        return;
+    __atomic_fetch_add(&thread->owed, __atomic_exchange_n(&thread->carry, 0, __ATOMIC_RELAXED),
+                       __ATOMIC_RELAXED);
+    __atomic_fetch_add(&thread->owed_wall, __atomic_exchange_n(&thread->carry_wall, 0, __ATOMIC_RELAXED),
+                       __ATOMIC_RELAXED);
 }
 
 /* A signal that was taken goes back to where it waited: to this thread, or to the process. Only its sender's

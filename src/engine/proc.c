@@ -2,6 +2,7 @@
 /* proc.c - see proc.h. */
 #include "proc.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include <fcntl.h>
 #include <string.h>
@@ -15,22 +16,18 @@ static int digit(char letter)
 int proc_is_foreign(void)
 {
     char text[32];
-    int number = 0;
-    long size = os_call3(SYS_readlink, "/proc/self", text, sizeof text);
-    for (long i = 0; i < size && digit(text[i]) >= 0; i++)
-        number = number * 10 + digit(text[i]);
-    return size > 0 && number != os_process_id();
+    uint64_t number;
+    long size = os_call3(SYS_readlink, "/proc/self", text, sizeof text - 1);
+    text[size > 0 ? size : 0] = 0;
+    decimal_get(text, &number);
+    return size > 0 && (int)number != os_process_id();
 }
 
 int proc_open(int number, const char *name)
 {
-    char path[64] = "/proc/self/task/", digits[16];
-    unsigned length = 0, at = (unsigned)strlen(path);
-    for (unsigned left = (unsigned)number; left > 0 || length == 0; left /= 10)
-        digits[length++] = (char)('0' + left % 10);
-    while (length > 0)
-        path[at++] = digits[--length];
-    memcpy(path + at, name, strlen(name) + 1);
+    char path[64] = "/proc/self/task/";
+    char *at = decimal_put(path + strlen(path), (unsigned)number);
+    memcpy(at, name, strlen(name) + 1);
     return os_open(path, O_RDONLY, 0);
 }
 

@@ -5,7 +5,6 @@
 #include "engine.h"
 
 #include "follow.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,19 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXPORTED __attribute__((visibility("default")))
-
 enum { STREAMS = 64 };
 
 typedef int system_function(const char *);
 typedef FILE *popen_function(const char *, const char *);
 typedef int pclose_function(FILE *);
-
-static void resolve(const char *name, void *function)
-{
-    void *address = dlsym(RTLD_NEXT, name);
-    memcpy(function, &address, sizeof address);
-}
 
 static int start_shell(pid_t *child, const char *command, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes)
@@ -113,7 +104,7 @@ EXPORTED int system(const char *command)
     static system_function *real;
     if (command == NULL || !follow_is_on()) {
         if (real == NULL)
-            resolve("system", &real);
+            guest_resolve("system", &real);
         return real(command);
     }
     sigset_t children, mask;
@@ -201,7 +192,7 @@ EXPORTED FILE *popen(const char *command, const char *mode)
     if (slot >= 0)
         return stream;
     if (real == NULL)
-        resolve("popen", &real);
+        guest_resolve("popen", &real);
     return real(command, mode);
 }
 
@@ -221,6 +212,6 @@ EXPORTED int pclose(FILE *stream)
         return wait_for(child);
     }
     if (real == NULL)
-        resolve("pclose", &real);
+        guest_resolve("pclose", &real);
     return real(stream);
 }

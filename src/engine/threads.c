@@ -3,6 +3,7 @@
  * for the next thread, since a handler may still stand on it; what was never touched costs nothing. */
 #include "engine.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include "proc.h"
 #include <errno.h>
@@ -276,10 +277,8 @@ struct directory_entry { /* what getdents64 gives */
 
 static int number_of(const char *name)
 {
-    int number = 0;
-    for (; *name >= '0' && *name <= '9'; name++)
-        number = number * 10 + (*name - '0');
-    return *name == 0 ? number : 0;
+    uint64_t number;
+    return *decimal_get(name, &number) == 0 ? (int)number : 0;
 }
 
 void threads_scan(void)

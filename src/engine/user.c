@@ -2,6 +2,7 @@
 /* user.c - see user.h. */
 #include "user.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include "proc.h"
 #include <sys/prctl.h>
@@ -13,17 +14,12 @@ enum { GROUPS_MAX = 256, REAL = 0, EFFECTIVE = 1, SAVED = 2 };
 static unsigned numbers(const char *text, const char *label, uint32_t *to, unsigned most)
 {
     unsigned count = 0;
-    int inside = 0;
-    for (const char *at = proc_behind(text, label); *at != 0 && *at != '\n'; at++) {
-        int is_digit = *at >= '0' && *at <= '9';
-        if (is_digit && !inside) {
-            if (count == most)
-                break;
-            to[count++] = 0;
-        }
-        inside = is_digit;
-        if (is_digit)
-            to[count - 1] = to[count - 1] * 10 + (uint32_t)(*at - '0');
+    for (const char *at = proc_behind(text, label); *at != 0 && *at != '\n' && count < most;) {
+        uint64_t number;
+        const char *behind = decimal_get(at, &number);
+        if (behind != at)
+            to[count++] = (uint32_t)number;
+        at = behind != at ? behind : at + 1;
     }
     return count;
 }

@@ -2,6 +2,7 @@
 /* waits.c - see waits.h. */
 #include "waits.h"
 
+#include "../core/decimal.h"
 #include "../os/os.h"
 #include <string.h>
 #include <sys/syscall.h>
@@ -71,13 +72,8 @@ static int begins(const char *text, const char *with)
  * thread's. */
 static const char *kind_of(uint32_t descriptor)
 {
-    char path[32] = "/proc/self/fd/", digits[16], target[64] = "";
-    unsigned length = 0, at = (unsigned)strlen(path);
-    for (uint32_t left = descriptor; left > 0 || length == 0; left /= 10)
-        digits[length++] = (char)('0' + left % 10);
-    while (length > 0)
-        path[at++] = digits[--length];
-    path[at] = 0;
+    char path[32] = "/proc/self/fd/", target[64] = "";
+    *decimal_put(path + strlen(path), descriptor) = 0;
     long size = os_call3(SYS_readlink, path, target, sizeof target - 1);
     if (size <= 0)
         return "";

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 /* Fills the call's name ("" unknown) and the kind of what it waits for: lock, sleep, events, socket, pipe,
- * terminal, file, child process, signal, or "". `argument` is the call's first one: a descriptor of the
+ * terminal, file, child process, signal, queue, or
+ * "". `argument` is the call's first one: a descriptor of the
  * program is looked up now. Static strings. Helper. */
 void waits_name(long number, uint32_t argument, const char **call, const char **kind);
 

@@ -7,7 +7,6 @@
 #include "engine.h"
 #include "partial.h"
 #include "rerun.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -101,10 +100,8 @@ int wrap_sigaction(int signal, const struct sigaction *action, struct sigaction 
 sighandler_t wrap_signal(int signal, sighandler_t handler)
 {
     static signal_function *real;
-    if (real == NULL) {
-        void *address = dlsym(RTLD_NEXT, "signal");
-        memcpy(&real, &address, sizeof real);
-    }
+    if (real == NULL)
+        guest_resolve("signal", &real);
     if (!is_wrapped(signal) || handler == SIG_ERR || owner == 0)
         return real(signal, handler);
     uint64_t mask;

@@ -214,7 +214,6 @@ static void writer_count(struct writer *writer, const struct sample *sample)
     struct writer_totals *totals = &writer->totals;
     totals->samples++;
     totals->weight += sample->weight;
-    totals->wall += sample->wall;
     const uint32_t degraded = SAMPLE_NATIVE_CUT | SAMPLE_IN_TRANSIT | SAMPLE_PYTHON_ONLY | SAMPLE_PYTHON_TORN;
     totals->degraded += (sample->record.flags & degraded) != 0;
     for (unsigned bit = 0; bit < 16; bit++)

@@ -66,7 +66,7 @@ int writer_close(struct writer *writer, uint64_t now, struct error *error);
 
 /* Totals so far. */
 struct writer_totals {
-    uint64_t samples, weight, wall, lost, lost_weight, degraded, unnamed, bytes, memory, nodes;
+    uint64_t samples, weight, lost, lost_weight, degraded, unnamed, bytes, memory, nodes;
     uint64_t flags[32];
 };
 void writer_get_totals(const struct writer *writer, struct writer_totals *totals);

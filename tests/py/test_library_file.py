@@ -46,7 +46,7 @@ OUTSIDE = {
     "engine/wrap.o": {"dlsym"},
 }
 OURS = re.compile(
-    r"(os|ring|varint|checksum|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|greenlet|writer"
+    r"(os|ring|varint|checksum|decimal|error|libs|maps|elf|sight|kernel|cfi|unwind|py|guard|offsets|code|line|walk|rule|braid|greenlet|writer"
     r"|intern|engine|handler|helper|clock|threads|guest|partial|rerun|profiles|counter|api|hooks|process|arena|fork|wrap|roster|proc|look|waits|user|follow)(_\w+)?$"
 )
 
